@@ -1,0 +1,1 @@
+"""The one crossing from services to widgets: QObjects that drain a mailbox."""

@@ -1,0 +1,61 @@
+"""The engine for the window: start, stop, and signals for what it does."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from splitrig.bridge.pump import Pump
+from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.errors import SplitRigError
+from splitrig.core.gpu import Rig
+from splitrig.core.plan import Plan
+from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+
+LOG_LINES = 5000
+
+
+class EngineBridge(QObject):
+    """Owns nothing but the last status and the last lines; the supervisor does the work.
+
+    Signals:
+        status_changed: `EngineStatus`, on each change.
+        lines_added: `tuple[str, ...]`, new lines of the engine's log.
+        failed: `SplitRigError` when a start could not even be tried.
+    """
+
+    status_changed = Signal(object)
+    lines_added = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, pump: Pump, supervisor: Supervisor) -> None:
+        super().__init__()
+        self._supervisor = supervisor
+        self.status = EngineStatus()
+        self.lines: deque[str] = deque(maxlen=LOG_LINES)
+        pump.listen(EngineStatus, self._on_status)
+        pump.listen(EngineLogLines, self._on_lines)
+
+    def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
+        """Start the engine; returns at once, `status_changed` tells the rest."""
+        try:
+            self._supervisor.start(request, plan, rig)
+        except SplitRigError as error:
+            self.failed.emit(error)
+
+    @Slot()
+    def stop(self) -> None:
+        """Stop the engine; returns at once."""
+        self._supervisor.stop()
+
+    def command_for(self, request: LaunchRequest) -> Sequence[str]:
+        """The command Start would run, for showing."""
+        return self._supervisor.command_for(request)
+
+    def _on_status(self, status: EngineStatus) -> None:
+        self.status = status
+        self.status_changed.emit(status)
+
+    def _on_lines(self, news: EngineLogLines) -> None:
+        self.lines.extend(news.lines)
+        self.lines_added.emit(news.lines)

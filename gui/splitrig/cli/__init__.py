@@ -1,0 +1,1 @@
+"""The headless commands, over the services; no Qt."""

@@ -1,0 +1,1 @@
+"""Values, units, formulas and state machines: no Qt, no input or output, no threads."""

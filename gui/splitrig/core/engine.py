@@ -1,0 +1,132 @@
+"""An engine as a value: what to start, what it did, and the pure machine between the two."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from splitrig.core.plan import Plan, PlanRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDevice:
+    """A device as the engine's own `--list-devices` names it.
+
+    Attributes:
+        name: The engine's word, such as `CUDA0`, `Vulkan1`, `RPC0`.
+        description: What it prints behind it, such as 'NVIDIA GeForce RTX 4090'.
+        total_bytes: All memory, bytes.
+        free_bytes: Free memory at the time of listing, bytes.
+        pci: PCI address as `0000:01:00.0`; `None` where the engine says 'unknown id'.
+    """
+
+    name: str
+    description: str
+    total_bytes: int
+    free_bytes: int
+    pci: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """Everything Start needs.
+
+    Attributes:
+        model: The GGUF file.
+        gpu_ids: Cards to use, by `GpuInfo.id`, in the order of the split.
+        plan: The knobs; `split` has one share for each entry of `gpu_ids`.
+        devices: Engine device names to use as they are instead of cards (headless use).
+        rpc: RPC endpoints `host:port` that lend devices.
+        port: TCP port on loopback; 0 picks a free one.
+        n_threads: CPU threads; `None` leaves it to the engine.
+        warmup: Let the engine run one empty token before it reports ready.
+    """
+
+    model: Path
+    gpu_ids: tuple[str, ...] = ()
+    plan: PlanRequest
+    devices: tuple[str, ...] = ()
+    rpc: tuple[str, ...] = ()
+    port: int = 0
+    n_threads: int | None = None
+    warmup: bool = True
+
+
+class Phase(StrEnum):
+    """Where an engine is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+    @property
+    def active(self) -> bool:
+        """A process exists, or is about to."""
+        return self not in (Phase.STOPPED, Phase.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """Bytes the engine says it took on one device; `None` until it said so."""
+
+    model_bytes: int | None = None
+    kv_bytes: int | None = None
+    compute_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an engine is not running.
+
+    Attributes:
+        message: What happened, one sentence.
+        hint: What to do next.
+        log_tail: The engine's last lines.
+        exit_code: Of the process; negative for a signal; `None` if it never ran.
+    """
+
+    message: str
+    hint: str = ""
+    log_tail: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """A snapshot of one engine.
+
+    Attributes:
+        phase: Where it is in its life.
+        request: What was asked for; `None` before the first start.
+        plan: What was planned for it, devices in the order of `device_names`.
+        device_names: The engine's device for each card of the plan, in order.
+        command: The command that was run, for showing (no key in it).
+        pid: Of the engine process.
+        url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
+        api_key: Bearer token for `url`.
+        progress: Share of the weights read, 0–1; `None` when unknown.
+        step_seconds: Seconds each finished step took, keyed `process`, `weights`, `context`,
+            `warmup`, in that order.
+        actual: Buffers by engine device name; the host's under `host`.
+        layers: Layers per engine device (output counted), from the log; empty until known.
+        failure: Set in phase FAILED.
+        build: The engine's build, such as 'b10068'.
+    """
+
+    phase: Phase = Phase.STOPPED
+    request: LaunchRequest | None = None
+    plan: Plan | None = None
+    device_names: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    pid: int | None = None
+    url: str | None = None
+    api_key: str | None = None
+    progress: float | None = None
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
+    actual: Mapping[str, Buffers] = field(default_factory=dict)
+    layers: Mapping[str, int] = field(default_factory=dict)
+    failure: Failure | None = None
+    build: str | None = None

@@ -1,0 +1,84 @@
+"""The settings, declared once: type, default, title, help; page and file follow from this."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = 1
+"""Layout of the settings file; raised when a key moves or changes its meaning."""
+
+
+class Appearance(StrEnum):
+    """Which of the two palettes to use."""
+
+    SYSTEM = "system"
+    DARK = "dark"
+    LIGHT = "light"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="allow", validate_assignment=True)
+
+
+class AppearanceSettings(_Section):
+    """How the window looks."""
+
+    theme: Annotated[
+        Appearance,
+        Field(title="Theme", description="'system' follows the desktop where it tells."),
+    ] = Appearance.SYSTEM
+
+
+class EngineSettings(_Section):
+    """Which engine is started."""
+
+    llama_server: Annotated[
+        Path | None,
+        Field(
+            title="llama-server",
+            description="Empty: the one that came with SplitRig, else the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    start_timeout_s: Annotated[
+        int,
+        Field(
+            title="Longest start",
+            description="A load from a slow disk can take minutes.",
+            ge=10,
+            le=3600,
+            json_schema_extra={"unit": "s"},
+        ),
+    ] = 600
+
+
+class TelemetrySettings(_Section):
+    """How the cards are read."""
+
+    interval_s: Annotated[
+        float,
+        Field(
+            title="Read the cards every",
+            description="More often costs more of the processor and keeps cards awake.",
+            ge=0.5,
+            le=10,
+            json_schema_extra={"unit": "s", "step": 0.5},
+        ),
+    ] = 1.0
+
+
+class Settings(_Section):
+    """Everything the user can choose, and what is remembered between starts."""
+
+    version: int = VERSION
+    appearance: Annotated[AppearanceSettings, Field(title="Appearance")] = AppearanceSettings()
+    engine: Annotated[EngineSettings, Field(title="Engine")] = EngineSettings()
+    telemetry: Annotated[TelemetrySettings, Field(title="Readings")] = TelemetrySettings()
+    recent_models: list[Path] = Field(default_factory=list)
+
+    def with_recent(self, model: Path, *, most: int = 8) -> "Settings":
+        """A copy with `model` first among the recently used ones."""
+        recent = [model, *(p for p in self.recent_models if p != model)][:most]
+        return self.model_copy(update={"recent_models": recent})

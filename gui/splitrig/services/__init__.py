@@ -1,0 +1,1 @@
+"""Everything that owns a thread, a process, a file or a connection; no Qt."""

@@ -1,0 +1,1 @@
+"""Talks to a running engine over its OpenAI-style endpoint."""

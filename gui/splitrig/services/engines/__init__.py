@@ -1,0 +1,1 @@
+"""Finds, starts, watches and stops engines; the only place that starts processes."""

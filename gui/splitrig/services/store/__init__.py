@@ -1,0 +1,1 @@
+"""Keeps settings and finds the program's own files."""

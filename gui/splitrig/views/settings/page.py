@@ -1,0 +1,175 @@
+"""The settings page, generated from the declarations in core.settings."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from splitrig.core.settings import Settings
+from splitrig.views.theme import Theme
+
+
+class SettingsPage(QWidget):
+    """One panel a section, one row a setting; a change takes effect at once.
+
+    Signals:
+        changed: The new `Settings`.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, theme: Theme, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._settings = settings
+        title = QLabel("Settings")
+        title.setFont(theme.font("title", 600))
+        body = QWidget()
+        body.setProperty("clear", "true")
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        for name, field in Settings.model_fields.items():
+            section = getattr(settings, name)
+            if isinstance(section, BaseModel):
+                column.addWidget(self._panel(name, field, section))
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(body)
+        scroll.setMaximumWidth(760)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(20, 12, 20, 16)
+        layout.setSpacing(12)
+        layout.addWidget(title)
+        layout.addWidget(scroll, 1)
+
+    def _panel(self, section_name: str, section: FieldInfo, values: BaseModel) -> QFrame:
+        """A panel with a head and one row for each setting of a section."""
+        panel = QFrame()
+        panel.setProperty("panel", "true")
+        layout = QVBoxLayout(panel)
+        layout.setContentsMargins(16, 12, 16, 12)
+        layout.setSpacing(12)
+        head = QLabel(section.title or section_name)
+        head.setFont(self._theme.font("body", 600))
+        layout.addWidget(head)
+        for name, field in type(values).model_fields.items():
+            control = self._control(section_name, name, field, getattr(values, name))
+            control.setAccessibleName(field.title or name)
+            control.setAccessibleDescription(field.description or "")
+            text = QVBoxLayout()
+            text.setSpacing(2)
+            text.addWidget(QLabel(field.title or name))
+            help_text = QLabel(field.description or "")
+            help_text.setProperty("role", "muted")
+            help_text.setFont(self._theme.font("note"))
+            help_text.setWordWrap(True)
+            text.addWidget(help_text)
+            row = QHBoxLayout()
+            row.setSpacing(16)
+            row.addLayout(text, 1)
+            row.addWidget(control, 0, Qt.AlignmentFlag.AlignVCenter)
+            layout.addLayout(row)
+        return panel
+
+    def _control(self, section: str, name: str, field: FieldInfo, value: Any) -> QWidget:
+        """The widget for one setting, by its type."""
+        store = partial(self._store, section, name)
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            return _choice(kind, value, store)
+        if Path in get_args(kind):
+            return _file_field(self, value, store)
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        limits = {type(m).__name__: m for m in field.metadata}
+        box: QSpinBox | QDoubleSpinBox = QSpinBox() if kind is int else QDoubleSpinBox()
+        box.setRange(getattr(limits["Ge"], "ge", 0), getattr(limits["Le"], "le", 100))
+        box.setSuffix(f" {extra['unit']}" if "unit" in extra else "")
+        if isinstance(box, QDoubleSpinBox):
+            box.setDecimals(1)
+            box.setSingleStep(float(str(extra.get("step", 1))))
+        box.setValue(value)
+        box.setMinimumWidth(120)
+        box.setFixedHeight(32)
+        box.valueChanged.connect(store)
+        return box
+
+    def _store(self, section: str, name: str, value: object) -> None:
+        """Take a new value over and tell the owner."""
+        part = getattr(self._settings, section)
+        if getattr(part, name) == value:
+            return
+        new_part = part.model_copy(update={name: value})
+        self._settings = self._settings.model_copy(update={section: new_part})
+        self.changed.emit(self._settings)
+
+    @Slot(object)
+    def show_settings(self, settings: Settings) -> None:
+        """Take over what changed elsewhere (recently used models, say)."""
+        self._settings = settings
+
+
+def _choice(kind: type[StrEnum], value: StrEnum, store: Callable[[object], None]) -> QComboBox:
+    """A drop-down over an enum."""
+    box = QComboBox()
+    for member in kind:
+        box.addItem(member.value.capitalize(), member)
+    box.setCurrentIndex(list(kind).index(value))
+    box.setMinimumWidth(120)
+    box.currentIndexChanged.connect(lambda i: store(list(kind)[i]))
+    return box
+
+
+def _file_field(parent: QWidget, value: Path | None, store: Callable[[object], None]) -> QWidget:
+    """A path with a button that opens the file dialog; a path without a file is marked."""
+    edit = QLineEdit("" if value is None else str(value))
+    edit.setPlaceholderText("automatic")
+    edit.setMinimumWidth(240)
+    button = QPushButton("Choose")
+
+    def take() -> None:
+        text = edit.text().strip()
+        path = Path(text) if text else None
+        wrong = path is not None and not path.is_file()
+        edit.setProperty("invalid", "true" if wrong else "false")
+        edit.setToolTip(f"There is no file {path}" if wrong else "")
+        edit.style().unpolish(edit)
+        edit.style().polish(edit)
+        if not wrong:
+            store(path)
+
+    def choose() -> None:
+        name, _ = QFileDialog.getOpenFileName(parent, "Choose a file", edit.text())
+        if name:
+            edit.setText(name)
+            take()
+
+    edit.editingFinished.connect(take)
+    button.clicked.connect(choose)
+    holder = QWidget()
+    row = QHBoxLayout(holder)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(edit)
+    row.addWidget(button)
+    holder.setFocusProxy(edit)
+    return holder

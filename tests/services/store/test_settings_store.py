@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from splitrig.core.errors import StoreError
+from splitrig.core.settings import Appearance, AppearanceSettings, EngineSettings, Settings
+from splitrig.services.store.settings import SettingsStore
+
+
+def test_settings_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    settings = Settings(appearance=AppearanceSettings(theme=Appearance.LIGHT)).with_recent(
+        tmp_path / "a model.gguf"
+    )
+    store.save(settings)
+    assert SettingsStore(tmp_path).load() == settings
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert SettingsStore(tmp_path / "new").load() == Settings()
+
+
+def test_unknown_keys_and_comments_survive(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    store.path.write_text(
+        '# mine\nversion = 1\nlater = "x"\n[appearance]\ntheme = "dark"\nfuture = 3\n'
+    )
+    settings = store.load()
+    store.save(settings.with_recent(Path("m.gguf")))
+    text = store.path.read_text()
+    assert "# mine" in text
+    assert 'later = "x"' in text
+    assert "future = 3" in text
+
+
+def test_an_option_that_is_unset_again_leaves_the_file(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    store.save(Settings(engine=EngineSettings(llama_server=Path("/opt/llama-server"))))
+    assert "llama_server" in store.path.read_text()
+    store.save(Settings())
+    assert "llama_server" not in store.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("this is = = no toml", "not valid TOML"),
+        ("[telemetry]\ninterval_s = 0.001\n", "telemetry.interval_s"),
+        ("version = 99\n", "newer SplitRig"),
+    ],
+)
+def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    store = SettingsStore(tmp_path)
+    store.path.write_text(text)
+    with pytest.raises(StoreError) as caught:
+        store.load()
+    assert words in caught.value.message
+    assert store.path.read_text() == text
+
+
+def test_a_file_that_is_no_toml_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    store.path.write_text("= =")
+    store.save(Settings())
+    assert (tmp_path / "settings.toml.broken").read_text() == "= ="
+    assert store.load() == Settings()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(StoreError, match="could not be saved"):
+        SettingsStore(blocked / "sub").save(Settings())
+    assert blocked.read_text() == "in the way"

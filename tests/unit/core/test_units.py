@@ -1,0 +1,39 @@
+import pytest
+
+from splitrig.core.units import GIB, MIB, gib_text, mib_text, number_text, size_text
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (32768, 0, "32,768"),
+        (-2.5, 1, "−2.5"),
+        (-0.04, 1, "0.0"),
+        (0, 0, "0"),
+        (None, 2, "–"),
+    ],
+)
+def test_numbers_have_thousands_a_real_minus_and_a_dash_when_missing(
+    value: float | None, decimals: int, text: str
+) -> None:
+    assert number_text(value, decimals) == text
+
+
+def test_bytes_in_gib_and_mib() -> None:
+    assert gib_text(24 * GIB) == "24.0"
+    assert gib_text(None) == "–"
+    assert mib_text(int(50.73 * MIB)) == "50.73"
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (None, "–"),
+        (512, "512 B"),
+        (2048, "2.0 KiB"),
+        (98_362_432, "93.8 MiB"),
+        (3 * GIB, "3.0 GiB"),
+    ],
+)
+def test_sizes_take_the_unit_that_reads_best(n_bytes: int | None, text: str) -> None:
+    assert size_text(n_bytes) == text
