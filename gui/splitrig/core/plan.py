@@ -1,6 +1,16 @@
-"""Where every byte of a model goes before it is loaded (llama.cpp's layer split)."""
+"""Where every byte of a model goes before it is loaded (llama.cpp's layer split).
 
+Weights and KV cache follow llama.cpp's own arithmetic and are exact; the compute buffer follows
+the shape of its graph and is an estimate; the overhead is what the caller says.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint
+from splitrig.core.layer_map import HOST, layer_devices
+from splitrig.core.model import Model
+from splitrig.core.split import auto_split, check_split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +24,8 @@ class PlanDevice:
         total_bytes: All memory of the card, bytes; `None` if unknown.
         overhead_bytes: What the engine's runtime takes besides its buffers (about 475 MiB on
             CUDA: context and kernels; 0 on RPC and CPU devices).
+        backend: Which part of the engine drives it; CUDA pads quantised rows, and all but RPC
+            and CPU can copy while they compute, so the engine keeps four copies of its inputs.
     """
 
     name: str
@@ -21,6 +33,7 @@ class PlanDevice:
     free_bytes: int
     total_bytes: int | None = None
     overhead_bytes: int = 0
+    backend: Backend = Backend.CUDA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +52,8 @@ class PlanRequest:
         n_parallel: Requests served at the same time.
         kv_unified: One cache shared by all requests.
         split_mode: `layer` or `none` (everything on the first device).
+        n_outputs: Tokens whose logits are kept; `None` means one a request, as in llama-server
+            (the C API keeps `n_batch`).
     """
 
     split: tuple[float, ...] | None = None
@@ -52,6 +67,7 @@ class PlanRequest:
     n_parallel: int = 1
     kv_unified: bool = False
     split_mode: str = "layer"
+    n_outputs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,3 +140,127 @@ class Plan:
     def tightest(self) -> DevicePlan | None:
         """The card with the least room left."""
         return min(self.devices, key=lambda d: d.free_bytes, default=None)
+
+
+def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Plan:
+    """Place every layer of `model` on `devices` (src/llama-model.cpp, src/llama-kv-cache.cpp).
+
+    Raises:
+        SplitError: The split gives no card any layer.
+    """
+    shares = _shares(devices, request)
+    n_gpu_layers = request.n_gpu_layers if devices else 0
+    placed = layer_devices(shares, model.n_layer, n_gpu_layers) if devices else (
+        (HOST,) * (model.n_layer + 1)
+    )  # fmt: skip
+    sizes = footprint(
+        model,
+        n_ctx=request.n_ctx or model.n_ctx_train,
+        n_ubatch=request.n_ubatch,
+        cache_type_k=request.cache_type_k,
+        cache_type_v=request.cache_type_v,
+        n_parallel=request.n_parallel,
+        kv_unified=request.kv_unified,
+    )
+    everything = HOST not in placed
+    used = [number for number in range(len(devices)) if number in placed]
+    # a card without a layer still counts as one that batches could overlap with
+    pipelined = everything and len(devices) > 1 and all(d.backend.pipelined for d in devices)
+    plans = []
+    for number, device in enumerate(devices):
+        layers = [il for il, where in enumerate(placed) if where == number]
+        scratch = _scratch(model, sizes, request, number, used, placed, pipelined=pipelined)
+        plans.append(_device_plan(device, layers, model, sizes, scratch))
+    host_layers = [il for il, where in enumerate(placed) if where == HOST]
+    host = HostPlan(
+        model_bytes=_host_weights(model, sizes, host_layers),
+        kv_bytes=sum(sizes.kv[il].plain for il in host_layers),
+        compute_bytes=None,
+    )
+    return Plan(
+        devices=tuple(plans),
+        host=host,
+        split=shares,
+        fits=all(plan.free_bytes >= 0 for plan in plans),
+        notes=sizes.notes,
+    )
+
+
+def _host_weights(model: Model, sizes: Footprint, host_layers: Sequence[int]) -> int:
+    """Weights in the computer's memory: the input embedding and what is not offloaded."""
+    n_bytes = sizes.host_model_bytes + sum(sizes.weights[il].plain for il in host_layers)
+    if model.n_layer in host_layers and all(t.name != "output.weight" for t in model.tensors):
+        # a tied embedding is not kept twice on the host
+        n_bytes -= next((t.n_bytes for t in model.tensors if t.name == "token_embd.weight"), 0)
+    if any(il < model.n_layer for il in host_layers):
+        n_bytes += sizes.per_device.plain
+    return n_bytes
+
+
+def _shares(devices: Sequence[PlanDevice], request: PlanRequest) -> tuple[float, ...]:
+    """The shares to use: everything on the first card, those given, or by free memory."""
+    if not devices:
+        return ()
+    if request.split_mode == "none":
+        return (1.0, *(0.0 for _ in devices[1:]))
+    if request.split is None:
+        return auto_split([device.free_bytes for device in devices])
+    check_split(request.split)
+    return request.split
+
+
+def _scratch(
+    model: Model,
+    sizes: Footprint,
+    request: PlanRequest,
+    number: int,
+    used: Sequence[int],
+    placed: Sequence[int],
+    *,
+    pipelined: bool,
+) -> int | None:
+    """Compute buffer of device `number`; 0 for a card that holds no layer."""
+    if number not in used:
+        return 0
+    return compute_bytes(
+        model,
+        sizes,
+        n_ctx=request.n_ctx or model.n_ctx_train,
+        n_ubatch=request.n_ubatch,
+        cache_types=(request.cache_type_k, request.cache_type_v),
+        flash_attention=request.flash_attention,
+        n_outputs=request.n_outputs or request.n_parallel,
+        pipelined=pipelined,
+        first=number == used[0],
+        has_output=placed[model.n_layer] == number,
+        stages=max(
+            (sizes.largest_tensor[il] for il, d in enumerate(placed) if d == HOST), default=0
+        )
+        if number == used[0]
+        else 0,
+    )
+
+
+def _device_plan(
+    device: PlanDevice, layers: Sequence[int], model: Model, sizes: Footprint, scratch: int | None
+) -> DevicePlan:
+    """Sum up what one card carries."""
+    blocks = [il for il in layers if il < model.n_layer]
+    model_bytes = sum(sizes.weights[il].on(device.backend) for il in layers)
+    if blocks:
+        model_bytes += sizes.per_device.on(device.backend)
+    kv_bytes = sum(sizes.kv[il].on(device.backend) for il in blocks)
+    overhead = device.overhead_bytes if layers else 0
+    used = model_bytes + kv_bytes + (scratch or 0) + overhead
+    return DevicePlan(
+        name=device.name,
+        id=device.id,
+        first_layer=blocks[0] if blocks else None,
+        n_blocks=len(blocks),
+        has_output=model.n_layer in layers,
+        model_bytes=model_bytes,
+        kv_bytes=kv_bytes,
+        compute_bytes=scratch,
+        overhead_bytes=overhead,
+        free_bytes=device.free_bytes - used,
+    )

@@ -1,0 +1,137 @@
+"""The split: from what the user types or drags to shares, and back."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from splitrig.core.errors import SplitError
+from splitrig.core.layer_map import layer_counts, layer_devices
+from splitrig.core.units import GIB
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_WAY_OUT = "Write one number for each card, such as 3,1 or 12.4 : 7.6."
+
+
+def parse_split(text: str, n_cards: int) -> tuple[float, ...]:
+    """Read `3,1`, `12.4 : 7.6`, `62 38` or `3/1` as one share for each card.
+
+    Raises:
+        SplitError: A number is missing, too many, negative or no number; or all are 0.
+    """
+    # a comma between digits separates; '12,4 : 7,6' is not guessed at but counted as four
+    parts = [p for p in re.split(r"[\s,:;/]+", text.strip().strip(",:;/")) if p]
+    if not parts:
+        raise SplitError("The split is empty.", _WAY_OUT)
+    shares = tuple(_share(part) for part in parts)
+    if len(shares) < n_cards:
+        missing = _ordinal(len(shares))
+        raise SplitError(
+            f"A split needs one number for each card; the {missing} is missing.", _WAY_OUT
+        )
+    if len(shares) > n_cards:
+        raise SplitError(
+            f"{len(shares)} numbers for {n_cards} card{'s' if n_cards > 1 else ''}; "
+            f"the {_ordinal(n_cards)} is one too many.",
+            _WAY_OUT,
+        )
+    check_split(shares)
+    return shares
+
+
+def check_split(shares: Sequence[float]) -> None:
+    """Refuse shares that place no layer anywhere.
+
+    Raises:
+        SplitError: A share is negative or not finite, or all are 0.
+    """
+    for share in shares:
+        if not math.isfinite(share) or share < 0:
+            raise SplitError(f"A share of {share:g} is not possible.", _WAY_OUT)
+    if not any(share > 0 for share in shares):
+        raise SplitError(
+            f"A split of {','.join(f'{s:g}' for s in shares)} gives no card any layer.",
+            "Give at least one card a number above 0.",
+        )
+
+
+def _share(part: str) -> float:
+    try:
+        share = float(part)
+    except ValueError:
+        raise SplitError(f"'{part}' is not a number.", _WAY_OUT) from None
+    if not math.isfinite(share) or share > 1e6:
+        raise SplitError(f"'{part}' is too large for a share.", _WAY_OUT)
+    if share < 0:
+        raise SplitError(f"A share of {part} is not possible.", _WAY_OUT)
+    return share
+
+
+def _ordinal(index: int) -> str:
+    return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"
+
+
+def split_text(shares: Sequence[float]) -> str:
+    """Shares as shown: `12.4 : 7.6`; shares in bytes are shown in GiB."""
+    unit = GIB if max(shares, default=0) >= 1e6 else 1
+    return " : ".join(f"{share / unit:.4g}" for share in shares)
+
+
+def split_argument(shares: Sequence[float]) -> str:
+    """Shares as llama.cpp takes them: `12.4,7.6`, short, but exact in 32-bit floats."""
+    return ",".join(f"{share:.9g}" for share in shares)
+
+
+def even_split(n_cards: int) -> tuple[float, ...]:
+    """The same share for every card."""
+    return (1.0,) * n_cards
+
+
+def auto_split(free_bytes: Sequence[int]) -> tuple[float, ...]:
+    """Shares by free memory, as the engine takes them when none are given."""
+    shares = tuple(float(max(n, 0)) for n in free_bytes)
+    return shares if any(shares) else even_split(len(shares))
+
+
+def split_for_layers(counts: Sequence[int]) -> tuple[float, ...]:
+    """Shares that give each card exactly this many layers, the output layer counted.
+
+    Whole numbers put every edge exactly on a layer, where rounding decides; half a layer less
+    on the first edge and more on the last keeps every edge between two layers. Cards with no
+    layer keep a share of 0.
+
+    Args:
+        counts: Layers per card; they add up to all layers of the model that are offloaded.
+    """
+    total = sum(counts)
+    if total <= 0 or any(n < 0 for n in counts):
+        raise SplitError("No card has a layer.", "Give at least one card a layer.")
+    shares = tuple(float(n) for n in counts)
+    if _holds(shares, counts):
+        return shares
+    used = [i for i, n in enumerate(counts) if n]
+    moved = list(shares)
+    moved[used[0]] -= 0.5
+    moved[used[-1]] += 0.5
+    return tuple(moved)
+
+
+def _holds(shares: Sequence[float], counts: Sequence[int]) -> bool:
+    total = sum(counts)
+    return layer_counts(layer_devices(shares, total - 1, total), len(counts)) == tuple(counts)
+
+
+def counts_for_split(shares: Sequence[float], n_slots: int) -> tuple[int, ...]:
+    """Layers per card that these shares give, of `n_slots` offloaded layers (output counted)."""
+    return layer_counts(layer_devices(shares, n_slots - 1, n_slots), len(shares))
+
+
+def move_handle(counts: Sequence[int], handle: int, delta: int) -> tuple[int, ...]:
+    """Move `delta` layers across the handle between cards `handle` and `handle + 1`.
+
+    Positive moves layers to the left card. Only the two neighbours change, and neither goes below 0.
+    """
+    left, right = counts[handle], counts[handle + 1]
+    step = max(-left, min(delta, right))
+    moved = list(counts)
+    moved[handle], moved[handle + 1] = left + step, right - step
+    return tuple(moved)

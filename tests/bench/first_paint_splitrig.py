@@ -1,0 +1,23 @@
+"""SplitRig itself: prints the ms from the parent's spawn to the first paint of its window."""
+
+import sys
+
+from PySide6.QtWidgets import QApplication
+
+from splitrig.app import Desktop, make_application
+from tests.bench.first_paint_bare import FirstPaint
+
+
+def main() -> int:
+    app = make_application()
+    desktop = Desktop(app)
+    watcher = FirstPaint()
+    desktop.window.installEventFilter(watcher)
+    desktop.show()
+    code = QApplication.exec()
+    desktop.close()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Measures what SplitRig promises, each figure beside its peer or bound in the same run."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "gui"), str(ROOT)]
+
+from splitrig.services.models.demo import demo_model  # noqa: E402 - after the path is set
+from tests.bench.start_time import raw_start_s, splitrig_start_s  # noqa: E402
+from tests.fakes.nvml import fake_nvml  # noqa: E402
+
+HERE = ROOT / "tests" / "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    ours: str
+    peer: str
+    result: str
+    bound: str
+    ok: bool
+
+
+def environment(folder: Path, scenario: str | None) -> dict[str, str]:
+    """A clean environment: own settings, and a fake NVML with this rig if one is named."""
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'gui'}:{ROOT}", "QT_QPA_PLATFORM": "xcb"}
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        env[f"XDG_{name}_HOME"] = str(folder / name.lower())
+    if scenario is not None:
+        env |= fake_nvml.environment(folder, scenario)
+    return env
+
+
+def child(script: str, *arguments: str, env: dict[str, str]) -> str:
+    """Run a bench script in its own process under Xvfb and return its last line."""
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", sys.executable]
+    env = {**env, "SPAWNED_AT": str(time.monotonic())}
+    done = subprocess.run(
+        [*command, str(HERE / script), *arguments],
+        env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def first_paint(env: dict[str, str]) -> Row:
+    """First paint against a bare window with one plot; the runs alternate."""
+    ours, bare = [], []
+    for _ in range(5):
+        bare.append(float(child("first_paint_bare.py", env=env)))
+        ours.append(float(child("first_paint_splitrig.py", env=env)))
+    a, b = statistics.median(ours), statistics.median(bare)
+    return Row("first paint", f"{a:.0f} ms", f"{b:.0f} ms bare", f"{a / b:.2f}", "≤ 1.6", a <= 1.6 * b)
+
+
+def idle(env: dict[str, str]) -> list[Row]:
+    """CPU and memory with live graphs on eight cards."""
+    rows = []
+    for page in ("rig", "chat"):
+        figures = json.loads(child("idle_splitrig.py", page, "8", "30", env=env))
+        cpu, rss = figures["cpu_pct"], figures["rss_mib"]
+        cards = f"{figures['cards']} cards, 1 Hz"
+        rows.append(Row(f"idle CPU, {page} page", f"{cpu:.1f} %", cards, "", "≤ 6 %", cpu <= 6))
+        rows.append(Row(f"memory, {page} page", f"{rss:.0f} MiB", cards, "", "≤ 180 MiB", rss <= 180))
+    return rows
+
+
+def tokens(env: dict[str, str], model: Path) -> Row:
+    """Generation speed as the client sees it, window against curl."""
+    figures = json.loads(child("tokens_splitrig.py", str(model), env=env))
+    ours, curl = figures["window"], figures["curl"]
+    ratio = ours / curl
+    return Row(
+        "tok/s through the window", f"{ours:.1f}", f"{curl:.1f} curl", f"{ratio:.3f}", "≥ 0.97",
+        ratio >= 0.97,
+    )  # fmt: skip
+
+
+def start_time(folder: Path, model: Path) -> Row:
+    """Start to healthy against the bare engine; the runs alternate."""
+    ours, raw = [], []
+    for number in range(5):
+        raw.append(raw_start_s(model))
+        ours.append(splitrig_start_s(model, folder / f"logs{number}"))
+    a, b = statistics.median(ours), statistics.median(raw)
+    return Row(
+        "start to healthy", f"{a:.2f} s", f"{b:.2f} s raw", f"{a - b:+.2f} s", "≤ +0.5 s", a <= b + 0.5
+    )
+
+
+def main() -> int:
+    """Print the table; 1 if a bound is missed."""
+    model = demo_model()
+    if model is None:
+        print("The demo model is missing; run ./run --setup first.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        eight = environment(folder, fake_nvml.EIGHT_CARDS)
+        none = environment(folder / "none", None)
+        rows = [first_paint(none), *idle(eight), tokens(none, model), start_time(folder, model)]
+    print(f"{'':4} {'figure':28} {'ours':>10} {'against':>18} {'result':>9} {'bound':>10}")
+    for row in rows:
+        print(
+            f"{'ok' if row.ok else 'MISS':4} {row.what:28} {row.ours:>10} {row.peer:>18} "
+            f"{row.result:>9} {row.bound:>10}"
+        )
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

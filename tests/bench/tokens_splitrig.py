@@ -1,0 +1,95 @@
+"""tok/s through the window against curl, on the same engine, turn by turn.
+
+The window asks through its own bridge and draws every answer; curl asks with the same body. Both
+are measured as the client sees them: tokens by the seconds from the first to the last one.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QEventLoop, QTimer
+
+from splitrig.app import Desktop, make_application
+from splitrig.core.chat import Message, Role
+from splitrig.core.engine import Phase
+
+TOKENS = 200
+TURNS = 5
+QUESTION = "Write a long story about a lighthouse keeper, her dog and the sea."
+
+
+def wait(desktop: Desktop, condition, timeout_s: float) -> None:  # noqa: ANN001 - any callable
+    """Run the event loop until `condition` holds."""
+    loop = QEventLoop()
+    timer = QTimer()
+    timer.setInterval(5)
+    timer.timeout.connect(lambda: condition() and loop.quit())
+    timer.start()
+    QTimer.singleShot(round(timeout_s * 1000), loop.quit)
+    if not condition():
+        loop.exec()
+    if not condition():
+        raise TimeoutError(desktop.engine.status.failure or "the engine did not answer in time")
+
+
+def by_curl(url: str, key: str, body: dict[str, object]) -> float:
+    """tok/s of one streamed answer, read line by line from curl."""
+    command = ["curl", "-sN", f"{url}/v1/chat/completions", "-H", f"Authorization: Bearer {key}"]
+    command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    times = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        assert curl.stdout is not None
+        for line in curl.stdout:
+            if line.startswith("data: {") and '"content":"' in line:
+                times.append(time.monotonic())
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def by_window(desktop: Desktop) -> float:
+    """tok/s of one answer asked and drawn by the window, timed by its own client."""
+    before = desktop.answers_finished
+    desktop.ask([Message(Role.USER, QUESTION)], {"max_tokens": TOKENS, "temperature": 0.0})
+    start = time.monotonic()
+    wait(desktop, lambda: desktop.answers_finished > before, 120)
+    stats = desktop.last_stats
+    assert stats is not None
+    assert stats.first_token_s is not None
+    return (stats.tokens - 1) / (time.monotonic() - start - stats.first_token_s)
+
+
+def main() -> int:
+    app = make_application()
+    desktop = Desktop(app, demo=True, model=Path(sys.argv[1]))
+    desktop.show()
+    wait(desktop, lambda: desktop.ready_to_start, 20)
+    desktop.start_engine()
+    wait(desktop, lambda: desktop.engine.status.phase is Phase.READY, 60)
+    desktop.window.show_page("chat")
+    status = desktop.engine.status
+    assert status.url
+    assert status.api_key
+    body = {
+        "messages": [{"role": "user", "content": QUESTION}],
+        "max_tokens": TOKENS,
+        "temperature": 0.0,
+        "stream": True,
+        "timings_per_token": True,
+        "return_progress": True,
+        "stream_options": {"include_usage": True},
+    }
+    by_curl(status.url, status.api_key, {**body, "max_tokens": 20})
+    window, curl = [], []
+    for _ in range(TURNS):
+        window.append(by_window(desktop))
+        curl.append(by_curl(status.url, status.api_key, body))
+    print(json.dumps({"window": statistics.median(window), "curl": statistics.median(curl)}))
+    desktop.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
