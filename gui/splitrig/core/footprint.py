@@ -237,6 +237,8 @@ def compute_bytes(
     """Estimate of one device's compute buffer, bytes.
 
     Args:
+        model: The model.
+        sizes: Its footprint for the same context and cache.
         n_ctx: Context, tokens.
         n_ubatch: Tokens computed at once.
         cache_types: ggml types of keys and values; quantised ones are unpacked layer by layer.

@@ -128,7 +128,7 @@ def counts_for_split(shares: Sequence[float], n_slots: int) -> tuple[int, ...]:
 def move_handle(counts: Sequence[int], handle: int, delta: int) -> tuple[int, ...]:
     """Move `delta` layers across the handle between cards `handle` and `handle + 1`.
 
-    Positive moves layers to the left card. Only the two neighbours change, and neither goes below 0.
+    Positive moves layers to the left card. Only the two neighbours change; neither goes below 0.
     """
     left, right = counts[handle], counts[handle + 1]
     step = max(-left, min(delta, right))

@@ -22,6 +22,9 @@ VERSIONS = (2, 3)
 KEEP_ELEMENTS = 1024
 """Arrays of numbers up to this length are kept (heads per layer); longer ones are stepped over."""
 MOST_NESTED = 4
+MOST_ENTRIES = 1_000_000
+"""Strings or arrays in one array; the largest vocabularies have some 260,000 and twice that many
+merges. A file of zeros must not keep the reader busy."""
 MOST_KEYS = 100_000
 MOST_TENSORS = 1_000_000
 MOST_DIMENSIONS = 4
@@ -112,12 +115,12 @@ class _Cursor:
         if count * smallest > self._end - self._at:
             raise self.broken(f"it announces an array of {count:,} entries")
         if kind in _SCALARS:
-            raw = (
-                self.take(count * smallest)
-                if count <= KEEP_ELEMENTS
-                else self.skip(count * smallest)
-            )
-            return None if raw is None else struct.unpack(f"<{count}{_SCALARS[kind]}", raw)
+            if count > KEEP_ELEMENTS:
+                self.skip(count * smallest)
+                return None
+            return struct.unpack(f"<{count}{_SCALARS[kind]}", self.take(count * smallest))
+        if count > MOST_ENTRIES:
+            raise self.broken(f"it announces an array of {count:,} entries")
         if kind == _STRING:
             self._skip_strings(count)
             return None

@@ -1,0 +1,112 @@
+"""Readings reach the window with the speeds and spans that belong to them."""
+
+from pytestqt.qtbot import QtBot
+
+from splitrig.bridge.pump import Pump
+from splitrig.bridge.rig import RigBridge
+from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
+from splitrig.core.history import History, MarkKind, Rate
+from splitrig.services.mailbox import Mailbox
+
+CARD = GpuInfo(id="a", name="NVIDIA GeForce RTX 4090", vendor=Vendor.NVIDIA, source="demo")
+
+
+def reading(time_s: float, *, lost: bool = False, notes: tuple[Note, ...] = ()) -> Rig:
+    sample = GpuSample(id="a", utilization_pct=None if lost else 40.0, lost=lost)
+    return Rig(time_s=time_s, gpus=(CARD,), samples={"a": sample}, notes=notes)
+
+
+class Setup:
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.pump = Pump(self.mailbox)
+        self.bridge = RigBridge(self.pump)
+        self.sampled: list[Rig] = []
+        self.changed: list[Rig] = []
+        self.histories: list[History] = []
+        self.bridge.sampled.connect(self.sampled.append)
+        self.bridge.changed.connect(self.changed.append)
+        self.bridge.history_changed.connect(self.histories.append)
+
+    def post(self, rig: Rig) -> None:
+        self.mailbox.post(rig)
+        self.pump.drain()
+
+    def rates(self, rate: Rate) -> list[float]:
+        return [round(float(v), 1) for v in self.bridge.history.window(1e6).rate(rate)]
+
+
+def test_every_reading_is_announced_and_remembered(qtbot: QtBot) -> None:
+    s = Setup()
+    s.post(reading(1.0))
+    s.post(reading(2.0))
+    assert [r.time_s for r in s.sampled] == [1.0, 2.0]
+    assert s.histories == [s.bridge.history, s.bridge.history]
+    assert len(s.bridge.history) == 2
+    assert s.bridge.rig is s.sampled[-1]
+
+
+def test_changed_is_only_about_cards_losses_and_notes(qtbot: QtBot) -> None:
+    s = Setup()
+    note = Note(id="x", severity=Severity.INFO, message="AMD: no card")
+    for rig in (
+        reading(1.0),
+        reading(2.0),
+        reading(3.0, lost=True),
+        reading(4.0, lost=True),
+        reading(5.0, lost=True, notes=(note,)),
+    ):
+        s.post(rig)
+    assert [r.time_s for r in s.changed] == [1.0, 3.0, 5.0]
+
+
+def test_speeds_hold_until_they_change(qtbot: QtBot) -> None:
+    s = Setup()
+    s.bridge.set_rates(33.0, 0.0)
+    s.post(reading(1.0))
+    s.post(reading(2.0))
+    s.bridge.set_rates(0.0, 0.0)
+    s.post(reading(3.0))
+    s.post(reading(4.0))
+    # The last tokens fell between two readings, so the third still carries their speed.
+    assert s.rates(Rate.GENERATION) == [33.0, 33.0, 33.0, 0.0]
+
+
+def test_a_prompt_read_between_two_readings_is_not_lost(qtbot: QtBot) -> None:
+    s = Setup()
+    s.bridge.set_rates(0.0, 0.0)
+    s.post(reading(1.0))
+    s.bridge.set_rates(0.0, 1020.0)
+    s.bridge.set_rates(33.0, 0.0)
+    s.post(reading(2.0))
+    s.post(reading(3.0))
+    assert s.rates(Rate.PROMPT) == [0.0, 1020.0, 0.0]
+    assert s.rates(Rate.GENERATION) == [0.0, 33.0, 33.0]
+
+
+def test_loading_prompt_and_answer_leave_spans(qtbot: QtBot) -> None:
+    s = Setup()
+    for phase in (Phase.STARTING, Phase.LOADING, Phase.LOADING, Phase.READY):
+        s.bridge.show_engine(EngineStatus(phase=phase))
+    s.bridge.start_prompt()
+    s.bridge.start_answer()
+    s.bridge.end_answer()
+    s.bridge.end_answer()
+    marks = tuple(s.bridge.history.marks())
+    assert [m.kind for m in marks] == [MarkKind.LOAD, MarkKind.PROMPT, MarkKind.ANSWER]
+    assert all(m.end_s is not None and m.end_s >= m.start_s for m in marks)
+
+
+def test_an_engine_that_dies_ends_the_answer_and_its_speed(qtbot: QtBot) -> None:
+    s = Setup()
+    s.bridge.show_engine(EngineStatus(phase=Phase.READY))
+    s.bridge.start_answer()
+    s.bridge.set_rates(33.0, 0.0)
+    s.post(reading(1.0))
+    s.bridge.show_engine(EngineStatus(phase=Phase.FAILED))
+    s.post(reading(2.0))
+    s.post(reading(3.0))
+    assert s.rates(Rate.GENERATION)[0] == 33.0
+    assert str(s.rates(Rate.GENERATION)[2]) == "nan"
+    assert next(iter(s.bridge.history.marks())).end_s is not None
