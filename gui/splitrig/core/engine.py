@@ -1,10 +1,11 @@
-"""An engine as a value: what to start, what it did, and the pure machine between the two."""
+"""An engine as a value: what to start and what it did; `engine_machine` moves between them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
 
 
@@ -40,6 +41,7 @@ class LaunchRequest:
         port: TCP port on loopback; 0 picks a free one.
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
+        log_layers: Let the engine say where each layer goes; costs some log lines per token.
     """
 
     model: Path
@@ -50,6 +52,11 @@ class LaunchRequest:
     port: int = 0
     n_threads: int | None = None
     warmup: bool = True
+    log_layers: bool = False
+
+
+STEPS = ("process", "weights", "context", "warmup")
+"""What an engine does one after the other until it is ready."""
 
 
 class Phase(StrEnum):
@@ -108,12 +115,16 @@ class EngineStatus:
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
         api_key: Bearer token for `url`.
         progress: Share of the weights read, 0–1; `None` when unknown.
-        step_seconds: Seconds each finished step took, keyed `process`, `weights`, `context`,
-            `warmup`, in that order.
+        step_seconds: Seconds each finished step took, in the order of `STEPS`.
         actual: Buffers by engine device name; the host's under `host`.
         layers: Layers per engine device (output counted), from the log; empty until known.
         failure: Set in phase FAILED.
         build: The engine's build, such as 'b10068'.
+        mismatches: Sentences on where the cards carry something else than planned; only
+            filled from phase READY on.
+        step: The step in progress, a key of `step_seconds`; empty when none is.
+        step_since_s: When that step began, `time.monotonic()`.
+        log: What the engine's log has said since the last start.
     """
 
     phase: Phase = Phase.STOPPED
@@ -130,3 +141,7 @@ class EngineStatus:
     layers: Mapping[str, int] = field(default_factory=dict)
     failure: Failure | None = None
     build: str | None = None
+    mismatches: tuple[str, ...] = ()
+    step: str = ""
+    step_since_s: float | None = None
+    log: LoadLog = field(default_factory=LoadLog, repr=False)

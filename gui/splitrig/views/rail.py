@@ -108,7 +108,9 @@ class Rail(QWidget):
 
     @Slot()
     def _on_clicked(self) -> None:
-        self.chosen.emit(self._group.checkedButton().property("page"))
+        button = self._group.checkedButton()
+        if button is not None:
+            self.chosen.emit(button.property("page"))
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Ground and the line to the right."""

@@ -1,13 +1,18 @@
 """Readings reach the window with the speeds and spans that belong to them."""
 
+from typing import TYPE_CHECKING
+
 from pytestqt.qtbot import QtBot
 
 from splitrig.bridge.pump import Pump
 from splitrig.bridge.rig import RigBridge
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
-from splitrig.core.history import History, MarkKind, Rate
+from splitrig.core.history import MarkKind, Rate
 from splitrig.services.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from splitrig.core.history import History
 
 CARD = GpuInfo(id="a", name="NVIDIA GeForce RTX 4090", vendor=Vendor.NVIDIA, source="demo")
 

@@ -58,11 +58,12 @@ class LogsPage(QWidget):
         self._text.setAccessibleName("Output of the engine")
         head = QHBoxLayout()
         head.setSpacing(12)
-        for widget in (title, self._count):
-            head.addWidget(widget)
+        head.addWidget(title)
+        head.addWidget(self._count)
         head.addStretch(1)
-        for widget in (self._search, folder, self._copy):
-            head.addWidget(widget)
+        head.addWidget(self._search)
+        head.addWidget(folder)
+        head.addWidget(self._copy)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 12, 20, 16)
         layout.setSpacing(12)

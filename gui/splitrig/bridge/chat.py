@@ -1,0 +1,86 @@
+"""The chat for the window: send, stop, and signals for what comes back."""
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from splitrig.bridge.pump import Pump
+from splitrig.core.chat import Answer, AnswerPhase, ChatOptions, Message
+from splitrig.core.errors import ChatError
+from splitrig.services.chat.client import ChatClient
+
+
+class ChatBridge(QObject):
+    """One answer at a time, from the engine that runs now.
+
+    Signals:
+        answer_changed: `Answer`, some thirty times a second while it grows.
+        answer_finished: `Answer`, complete or stopped by the user (`finish_reason` tells).
+        answer_failed: `Answer` with its `error`; the text up to there is kept.
+        busy_changed: An answer began or ended.
+    """
+
+    answer_changed = Signal(object)
+    answer_finished = Signal(object)
+    answer_failed = Signal(object)
+    busy_changed = Signal(bool)
+
+    def __init__(self, pump: Pump, client: ChatClient) -> None:
+        super().__init__()
+        self._client = client
+        self._url: str | None = None
+        self._api_key: str | None = None
+        self._request_id: int | None = None
+        pump.listen(Answer, self._on_answer)
+
+    @property
+    def busy(self) -> bool:
+        """An answer is on its way."""
+        return self._request_id is not None
+
+    @Slot(object, object)
+    def set_endpoint(self, url: str | None, api_key: str | None) -> None:
+        """Where to ask from now on; `None` when no engine runs."""
+        self._url, self._api_key = url, api_key
+
+    @Slot(object, object)
+    def send(self, messages: Sequence[Message], options: ChatOptions) -> None:
+        """Ask; an answer still on its way is dropped."""
+        self._drop()
+        if self._url is None:
+            error = ChatError("No engine is running.", "Launch one, then send the question again.")
+            self.answer_failed.emit(Answer(request_id=0, phase=AnswerPhase.FAILED, error=error))
+            return
+        self._request_id = self._client.ask(
+            self._url,
+            self._api_key,
+            messages,
+            temperature=options.temperature,
+            max_tokens=options.max_tokens,
+        )
+        self.busy_changed.emit(self.busy)
+
+    @Slot()
+    def stop(self) -> None:
+        """Stop the answer; `answer_finished` follows with what was said."""
+        if self._request_id is not None:
+            self._client.cancel(self._request_id)
+
+    def _drop(self) -> None:
+        if self._request_id is not None:
+            self._client.cancel(self._request_id)
+            self._request_id = None
+            self.busy_changed.emit(self.busy)
+
+    def _on_answer(self, answer: Answer) -> None:
+        if answer.request_id != self._request_id:
+            return
+        if answer.phase is AnswerPhase.STREAMING:
+            self.answer_changed.emit(answer)
+            return
+        self._request_id = None
+        if answer.phase is AnswerPhase.FAILED:
+            self.answer_failed.emit(answer)
+        else:
+            self.answer_finished.emit(answer)
+        self.busy_changed.emit(self.busy)

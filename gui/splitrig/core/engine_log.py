@@ -1,0 +1,283 @@
+"""Reads llama-server's log: what it took on which device, how far it is, what went wrong.
+
+The lines are those of `-lv 4` (src/llama-model.cpp, src/llama-context.cpp, ggml, tools/server); a
+prefix such as `0.00.518.546 I srv ` may stand before each.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from splitrig.core.units import MIB
+
+HOST = "host"
+
+
+class BufferKind(StrEnum):
+    """What a buffer is for."""
+
+    MODEL = "model"
+    KV = "kv"
+    COMPUTE = "compute"
+    OUTPUT = "output"
+
+
+class Mark(StrEnum):
+    """Points an engine passes while it starts."""
+
+    WEIGHTS = "weights"
+    CONTEXT = "context"
+    WARMUP = "warmup"
+    LOADED = "loaded"
+
+
+class TroubleKind(StrEnum):
+    """What an error line is about."""
+
+    OUT_OF_MEMORY = "out of memory"
+    HOST_OUT_OF_MEMORY = "host out of memory"
+    PORT_TAKEN = "port taken"
+    BAD_DEVICE = "bad device"
+    RPC_UNREACHABLE = "rpc unreachable"
+    DEVICE_LOST = "device lost"
+    MISSING_LIBRARY = "missing library"
+    BAD_ARGUMENT = "bad argument"
+    NOT_GGUF = "not gguf"
+    MODEL_MISSING = "model missing"
+    UNKNOWN_ARCHITECTURE = "unknown architecture"
+    MODEL_BROKEN = "model broken"
+    MODEL_REFUSED = "model refused"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUsed:
+    """The engine takes a device: its name, description, PCI address if known, free bytes."""
+
+    name: str
+    description: str
+    pci: str | None
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSeen:
+    """The engine took a buffer, bytes; `device` is as printed, without an RPC address."""
+
+    device: str
+    kind: BufferKind
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAssigned:
+    """A layer goes to a device (only printed with `-lv 5`)."""
+
+    layer: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The engine passed a mark."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class BuildNamed:
+    """The engine named its build."""
+
+    build: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error line.
+
+    Attributes:
+        kind: What it is about.
+        subject: The device, file, option or port it names; may be empty.
+        n_bytes: The size it names, bytes.
+        text: The line.
+    """
+
+    kind: TroubleKind
+    subject: str = ""
+    n_bytes: int | None = None
+    text: str = ""
+
+
+LogEvent = DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadLog:
+    """What the log has said since the start of the process.
+
+    Attributes:
+        used: Devices the engine took.
+        buffers: Buffers, in the order of the log.
+        layers: Layers with their devices; empty without `-lv 5`.
+        troubles: Error lines.
+        build: The engine's build.
+    """
+
+    used: tuple[DeviceUsed, ...] = ()
+    buffers: tuple[BufferSeen, ...] = ()
+    layers: tuple[LayerAssigned, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    build: str | None = None
+
+    def device_of(self, printed: str) -> str:
+        """The device a printed buffer belongs to; what is no used device is the host."""
+        return printed if any(d.name == printed for d in self.used) else HOST
+
+    def bytes_on(self, kind: BufferKind) -> dict[str, int]:
+        """Bytes of one kind by device, the host's summed under `host`."""
+        sums: dict[str, int] = {}
+        for buffer in self.buffers:
+            if buffer.kind is kind:
+                name = self.device_of(buffer.device)
+                sums[name] = sums.get(name, 0) + buffer.n_bytes
+        return sums
+
+    def layer_counts(self) -> dict[str, int]:
+        """Layers by device as printed, the output layer counted."""
+        counts: dict[str, int] = {}
+        for assigned in self.layers:
+            counts[assigned.device] = counts.get(assigned.device, 0) + 1
+        return counts
+
+
+_DEVICE = re.compile(r"using device (\S+) \((.*)\) \(([^()]*)\) - (\d+) MiB free")
+_BUFFER = re.compile(
+    r"(?:load_tensors|llama_kv_cache\w*|llama_memory\w*|sched_reserve|llama_context\w*):\s+"
+    r"(\S+?)(?:\[[^\]]*\])?\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB"
+)
+_KINDS = {
+    "model": BufferKind.MODEL,
+    "KV": BufferKind.KV,
+    "RS": BufferKind.KV,
+    "compute": BufferKind.COMPUTE,
+    "output": BufferKind.OUTPUT,
+}
+_LAYER = re.compile(r"load_tensors: layer\s+(\d+) assigned to device (\w+)")
+_PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]", re.IGNORECASE)
+_BUILD = re.compile(r"common_params_print_info: build (\d+) \((\w+)\)")
+_MARKS = (
+    ("loading model tensors", Mark.WEIGHTS),
+    ("constructing llama_context", Mark.CONTEXT),
+    ("warming up the model", Mark.WARMUP),
+    ("llama_server: model loaded", Mark.LOADED),
+)
+_TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
+    (kind, re.compile(pattern), unit)
+    for kind, pattern, unit in (
+        # the second part is the subject or the size, by the names of the groups
+        (
+            TroubleKind.OUT_OF_MEMORY,
+            r"allocating (?P<size>[\d.]+) MiB on device (?P<subject>\d+): \w*alloc\w* failed",
+            "MiB",
+        ),
+        (TroubleKind.OUT_OF_MEMORY, r"Device memory allocation of size (?P<size>\d+) failed", "B"),
+        (TroubleKind.OUT_OF_MEMORY, r"unable to allocate (?P<subject>\S+) buffer", ""),
+        (
+            TroubleKind.OUT_OF_MEMORY,
+            r"failed to allocate (?P<subject>\S+?)(?:\[[^\]]*\])? buffer of size (?P<size>\d+)",
+            "B",
+        ),
+        (
+            TroubleKind.OUT_OF_MEMORY,
+            r"tensor \(\S+\) in a buffer \((?P<subject>[^)\[]+)[^)]*\) that cannot run",
+            "",
+        ),
+        (TroubleKind.HOST_OUT_OF_MEMORY, r"std::bad_alloc|[Cc]annot allocate memory", ""),
+        (TroubleKind.PORT_TAKEN, r"couldn't bind HTTP server socket.* port: (?P<subject>\d+)", ""),
+        (TroubleKind.BAD_DEVICE, r"invalid device: (?P<subject>\S+)", ""),
+        (TroubleKind.RPC_UNREACHABLE, r"Failed to connect to (?P<subject>\S+)", ""),
+        (TroubleKind.DEVICE_LOST, r"Remote RPC server crashed|ErrorDeviceLost|CUDA error", ""),
+        (
+            TroubleKind.MISSING_LIBRARY,
+            r"error while loading shared libraries: (?P<subject>[^:]+):",
+            "",
+        ),
+        (TroubleKind.BAD_ARGUMENT, r"error: invalid argument: (?P<subject>\S+)", ""),
+        (
+            TroubleKind.BAD_ARGUMENT,
+            r"error while handling argument \"(?P<subject>[^\"]+)\"",
+            "",
+        ),
+        (TroubleKind.NOT_GGUF, r"failed to read magic|invalid magic", ""),
+        (TroubleKind.MODEL_MISSING, r"failed to open GGUF file|failed to open .*\.gguf", ""),
+        (
+            TroubleKind.UNKNOWN_ARCHITECTURE,
+            r"unknown model architecture: '(?P<subject>[^']*)'",
+            "",
+        ),
+        (
+            TroubleKind.MODEL_BROKEN,
+            r"tensor '(?P<subject>[^']+)' data is not within the file bounds",
+            "",
+        ),
+        (TroubleKind.MODEL_REFUSED, r"error loading model: (?P<subject>.+)", ""),
+    )
+)
+
+
+def read_line(line: str) -> LogEvent | None:
+    """What a line says; `None` for lines that say nothing we follow."""
+    if "buffer size" in line and (match := _BUFFER.search(line)):
+        return BufferSeen(match[1], _KINDS[match[2]], round(float(match[3]) * MIB))
+    if "using device" in line and (match := _DEVICE.search(line)):
+        pci = match[3].lower() if _PCI.fullmatch(match[3]) else None
+        return DeviceUsed(match[1], match[2], pci, int(match[4]) * MIB)
+    if "assigned to device" in line and (match := _LAYER.search(line)):
+        return LayerAssigned(int(match[1]), match[2])
+    if "print_info: build" in line and (match := _BUILD.search(line)):
+        return BuildNamed(f"b{match[1]}" if int(match[1]) > 1 else match[2])
+    for words, mark in _MARKS:
+        if words in line:
+            return Passed(mark)
+    return _trouble(line)
+
+
+def _trouble(line: str) -> Trouble | None:
+    for kind, pattern, unit in _TROUBLES:
+        if match := pattern.search(line):
+            groups = match.groupdict()
+            size = groups.get("size")
+            scale = MIB if unit == "MiB" else 1
+            n_bytes = round(float(size) * scale) if size is not None else None
+            subject = (groups.get("subject") or "").strip()
+            if kind is TroubleKind.BAD_DEVICE or (
+                kind is TroubleKind.BAD_ARGUMENT and subject in {"-dev", "--device"}
+            ):
+                return Trouble(TroubleKind.BAD_DEVICE, subject.removeprefix("-dev"), None, line)
+            return Trouble(kind, subject, n_bytes, line)
+    return None
+
+
+def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
+    """The log with one more event.
+
+    A model buffer after a compute buffer begins a new load (a build that first tries what fits
+    prints several): what was seen before is then forgotten.
+    """
+    match event:
+        case DeviceUsed():
+            return replace(log, used=(*(d for d in log.used if d.name != event.name), event))
+        case BufferSeen():
+            begun_again = event.kind is BufferKind.MODEL and any(
+                b.kind is BufferKind.COMPUTE for b in log.buffers
+            )
+            before = () if begun_again else log.buffers
+            return replace(log, buffers=(*before, event))
+        case LayerAssigned():
+            before_layers = () if event.layer == 0 else log.layers
+            return replace(log, layers=(*before_layers, event))
+        case BuildNamed():
+            return replace(log, build=event.build)
+        case Trouble():
+            return replace(log, troubles=(*log.troubles, event))
+        case Passed():
+            return log

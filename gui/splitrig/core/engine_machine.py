@@ -1,0 +1,286 @@
+"""The life of an engine as a pure function: a status and an event give the next status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine_failure import explain_exit
+from splitrig.core.engine_log import (
+    BufferKind,
+    BufferSeen,
+    LayerAssigned,
+    LoadLog,
+    LogEvent,
+    Mark,
+    Passed,
+    add_event,
+)
+from splitrig.core.plan import DevicePlan, Plan
+from splitrig.core.units import MIB, mib_text
+
+LOG_STEP_BYTES = round(0.0101 * MIB)
+"""The log rounds to 0.01 MiB, twice where a device has two caches."""
+HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """Start was pressed; `time_s` is `time.monotonic()` here and below."""
+
+    time_s: float
+    request: LaunchRequest
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """The engine's process exists. Comes again when another port had to be tried."""
+
+    pid: int
+    url: str
+    api_key: str
+    command: tuple[str, ...]
+    device_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """The engine's log said something."""
+
+    time_s: float
+    event: LogEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """More of the weights is read; `share` is 0–1."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthy:
+    """`/health` answered 200."""
+
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked:
+    """The user, or the end of the program, wants it gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """The process is gone.
+
+    Attributes:
+        exit_code: Negative for a signal; `None` if unknown.
+        tail: The last lines of its output.
+    """
+
+    exit_code: int | None
+    tail: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """It could not be started, or had to be given up, for a reason the log does not tell."""
+
+    failure: Failure
+
+
+EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | StopAsked | Exited | Broken
+
+_LOADING = (Phase.STARTING, Phase.LOADING)
+_STEP_AFTER = {
+    Mark.WEIGHTS: "weights",
+    Mark.CONTEXT: "context",
+    Mark.WARMUP: "warmup",
+}
+
+
+def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
+    """The status after an event; one that comes too late to matter changes nothing."""
+    match event:
+        case Begun() if not status.phase.active:
+            return EngineStatus(
+                phase=Phase.STARTING,
+                request=event.request,
+                plan=event.plan,
+                step="process",
+                step_since_s=event.time_s,
+            )
+        case StopAsked() if status.phase in (*_LOADING, Phase.READY):
+            return replace(status, phase=Phase.STOPPING, step="", step_since_s=None)
+        case Exited() if status.phase.active:
+            return _exited(status, event)
+        case Broken() if status.phase.active:
+            if status.phase is Phase.STOPPING:
+                return _ended(status, Phase.STOPPED)
+            return replace(_ended(status, Phase.FAILED), failure=event.failure)
+        case Logged() if status.phase in (*_LOADING, Phase.READY):
+            return _logged(status, event)
+        case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
+            return _came_up(status, event)
+    return status
+
+
+def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> EngineStatus:
+    match event:
+        case Spawned():
+            return replace(
+                status,
+                pid=event.pid,
+                url=event.url,
+                api_key=event.api_key,
+                command=event.command,
+                device_names=event.device_names,
+                log=LoadLog(),
+                actual={},
+                progress=None,
+            )
+        case Advanced():
+            share = min(max(event.share, status.progress or 0.0), 1.0)
+            return status if share == status.progress else replace(status, progress=share)
+        case Healthy():
+            return _ready(status, event.time_s)
+
+
+def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
+    log = add_event(status.log, event.event)
+    status = replace(status, log=log, build=log.build or status.build)
+    if isinstance(event.event, BufferSeen | LayerAssigned):
+        layers = _named_layers(log)
+        status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
+    if isinstance(event.event, Passed) and status.phase in _LOADING:
+        status = _passed(status, event.event.mark, event.time_s)
+    return status
+
+
+def _passed(status: EngineStatus, mark: Mark, time_s: float) -> EngineStatus:
+    if mark is Mark.LOADED:
+        return status
+    changes: dict[str, Any] = {"phase": Phase.LOADING}
+    if mark is Mark.CONTEXT:
+        changes["progress"] = 1.0
+    following = _STEP_AFTER.get(mark)
+    if following is not None:
+        changes |= _next_step(status, following, time_s)
+    return replace(status, **changes)
+
+
+def _next_step(status: EngineStatus, following: str, time_s: float) -> dict[str, Any]:
+    """Close the step in progress and open `following` (empty for none)."""
+    seconds = dict(status.step_seconds)
+    if status.step and status.step_since_s is not None:
+        seconds[status.step] = seconds.get(status.step, 0.0) + time_s - status.step_since_s
+    return {
+        "step_seconds": seconds,
+        "step": following,
+        "step_since_s": time_s if following else None,
+    }
+
+
+def _ready(status: EngineStatus, time_s: float) -> EngineStatus:
+    status = replace(
+        status,
+        phase=Phase.READY,
+        progress=1.0,
+        actual=actual_buffers(status),
+        **_next_step(status, "", time_s),
+    )
+    if status.plan is None:
+        return status
+    wrong = compare(status.plan, status.device_names, status.actual)
+    layers = _named_layers(status.log)
+    if not layers and not wrong:
+        # Layers lie on the cards in order, so the same bytes on each are the same layers.
+        devices = zip(status.device_names, status.plan.devices, strict=False)
+        layers = {name: device.n_layers for name, device in devices}
+    return replace(status, mismatches=wrong, layers=layers)
+
+
+def _exited(status: EngineStatus, event: Exited) -> EngineStatus:
+    if status.phase is Phase.STOPPING:
+        return _ended(status, Phase.STOPPED)
+    shown = zip(status.device_names, status.plan.devices if status.plan else (), strict=False)
+    failure = explain_exit(
+        status.log,
+        exit_code=event.exit_code,
+        tail=event.tail,
+        names={name: device.name for name, device in shown},
+        was_ready=status.phase is Phase.READY,
+    )
+    return replace(_ended(status, Phase.FAILED), failure=failure)
+
+
+def _ended(status: EngineStatus, phase: Phase) -> EngineStatus:
+    """Nothing runs any more; what was asked, planned and measured stays to be looked at."""
+    return replace(
+        status,
+        phase=phase,
+        pid=None,
+        url=None,
+        api_key=None,
+        progress=None,
+        step="",
+        step_since_s=None,
+    )
+
+
+def _named_layers(log: LoadLog) -> dict[str, int]:
+    counts = log.layer_counts()
+    return {HOST if name == "CPU" else name: n for name, n in counts.items()}
+
+
+def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
+    """Bytes per device in the order of the split, then others the log names, then the host.
+
+    Once the engine is ready a device without a buffer holds 0 bytes of it; before, `None`.
+    """
+    silent = 0 if status.phase is Phase.READY else None
+    model, kv, compute = (
+        status.log.bytes_on(kind) for kind in (BufferKind.MODEL, BufferKind.KV, BufferKind.COMPUTE)
+    )
+    named = dict.fromkeys((*status.device_names, *model, *kv, *compute))
+    named.pop(HOST, None)
+    return {
+        name: Buffers(
+            model_bytes=model.get(name, silent),
+            kv_bytes=kv.get(name, silent),
+            compute_bytes=compute.get(name, silent),
+        )
+        for name in (*named, HOST)
+    }
+
+
+def compare(
+    plan: Plan, device_names: tuple[str, ...], actual: Mapping[str, Buffers]
+) -> tuple[str, ...]:
+    """Sentences on weights and KV that lie elsewhere than planned, with both numbers.
+
+    Compute buffers are estimates in the plan and are not judged here.
+    """
+    found = []
+    for name, device in zip(device_names, plan.devices, strict=False):
+        found += _differences(name, device, actual.get(name, Buffers()))
+    strangers = [name for name in actual if name not in (*device_names, HOST)]
+    for name in strangers:
+        n_bytes = (actual[name].model_bytes or 0) + (actual[name].kv_bytes or 0)
+        if n_bytes:
+            found.append(f"{name} carries {mib_text(n_bytes)} MiB, but is not part of the plan.")
+    return tuple(found)
+
+
+def _differences(name: str, device: DevicePlan, has: Buffers) -> list[str]:
+    shown = device.name if device.name == name else f"{device.name} ({name})"
+    return [
+        f"{shown} carries {mib_text(got)} MiB of {what}, planned were {mib_text(planned)}."
+        for what, planned, got in (
+            ("weights", device.model_bytes, has.model_bytes or 0),
+            ("KV cache", device.kv_bytes, has.kv_bytes or 0),
+        )
+        if abs(got - planned) > LOG_STEP_BYTES
+    ]

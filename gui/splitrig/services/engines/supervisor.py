@@ -1,0 +1,328 @@
+"""Starts one engine, watches it, and ends it whole; everything it learns goes to the mailbox."""
+
+import http.client
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from splitrig.core.devices import DeviceMap, match_devices
+from splitrig.core.engine import EngineDevice, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine_log import TroubleKind, read_line
+from splitrig.core.engine_machine import (
+    Advanced,
+    Begun,
+    Broken,
+    EngineEvent,
+    Exited,
+    Healthy,
+    Logged,
+    Spawned,
+    StopAsked,
+    step,
+)
+from splitrig.core.errors import EngineError, SplitRigError
+from splitrig.core.gpu import Rig
+from splitrig.core.plan import Plan
+from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
+from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.ports import check_port, free_port
+from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.rpc_server import RpcServer
+from splitrig.services.mailbox import Mailbox
+
+TAIL_LINES = 2000
+HEALTH_EVERY_S = 0.03
+WATCH_EVERY_S = 0.1
+PORT_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLogLines:
+    """New lines of the engine's output."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesFound:
+    """What the engine can see, joined with the cards.
+
+    Attributes:
+        build: The engine's build; `None` when it could not be run.
+        device_map: Which device is which card.
+        error: Why the engine could not be asked.
+    """
+
+    build: str | None
+    device_map: DeviceMap
+    error: SplitRigError | None = field(default=None, compare=False)
+
+
+class Supervisor:
+    """One engine at a time, on threads of its own.
+
+    Posts `EngineStatus` on every change, `EngineLogLines`, and `DevicesFound` after `discover`.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        *,
+        binary: Path | None = None,
+        log_dir: Path,
+        start_timeout_s: float = 600,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._mailbox = mailbox
+        self._log_dir = log_dir
+        self._start_timeout_s = start_timeout_s
+        self._extra_env = dict(extra_env or {})
+        self._lock = threading.RLock()
+        self._status = EngineStatus()
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stop = threading.Event()
+        self._dots = 0
+        self._threads: list[threading.Thread] = []
+        self._preferred_port = free_port()
+        self.use_binary(binary)
+
+    @property
+    def status(self) -> EngineStatus:
+        """The engine as it is now."""
+        with self._lock:
+            return self._status
+
+    def use_binary(self, binary: Path | None) -> None:
+        """Use this llama-server from the next start on; `None` finds one."""
+        with self._lock:
+            self._binary = binary
+            self._server: LlamaServer | None = None
+            self._device_map: DeviceMap | None = None
+
+    def server(self) -> LlamaServer:
+        """The llama-server in use.
+
+        Raises:
+            EngineError: There is none.
+        """
+        with self._lock:
+            if self._server is None:
+                self._server = find_llama_server(self._binary, extra_env=self._extra_env)
+            return self._server
+
+    def discover(self, rig: Rig, model: Path | None) -> None:
+        """Ask the engine in the background what it sees; the answer comes as `DevicesFound`."""
+        self._spawn_thread(self._discover, (rig, model), "engine discovery")
+
+    def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
+        """Start an engine in the background; the status tells the rest.
+
+        Raises:
+            EngineError: One is running already.
+        """
+        with self._lock:
+            if self._status.phase.active:
+                raise EngineError("An engine is running already.", "Stop it first.")
+            self._stop.clear()
+            self._tail.clear()
+            self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
+        self._spawn_thread(self._run, (request, rig), "engine supervisor")
+
+    def stop(self) -> None:
+        """Stop the engine in the background; does nothing when none runs."""
+        self._apply(StopAsked())
+        self._stop.set()
+
+    def close(self) -> None:
+        """Stop the engine and wait until everything is gone; blocks for at most some 3 s."""
+        self.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def command_for(self, request: LaunchRequest) -> tuple[str, ...]:
+        """The command that `start` would run; blocks for 0.2 s the first time.
+
+        Raises:
+            EngineError: There is no engine, or it does not start.
+        """
+        server = self.server()
+        names = self._names_for(request)
+        if names is None:
+            count = max(len(request.gpu_ids), 1)
+            names = tuple(f"RPC{n}" for n in range(count))
+            request = replace(request, rpc=("127.0.0.1:PORT",), n_threads=request.n_threads or 1)
+        return server.command(request, names, request.port or self._preferred_port)
+
+    def _names_for(self, request: LaunchRequest) -> tuple[str, ...] | None:
+        """Engine devices for the cards asked for; `None` when the processor is to be lent.
+
+        Raises:
+            EngineError: The engine has no device for one of the cards.
+        """
+        if request.devices:
+            return request.devices
+        if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
+            return None
+        with self._lock:
+            device_map = self._device_map
+        if device_map is None:
+            return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
+        names = []
+        for gpu_id in request.gpu_ids:
+            device = device_map.device(gpu_id)
+            if device is None:
+                why = device_map.unmatched_gpus.get(gpu_id, "it is not there any more")
+                raise EngineError(
+                    f"The engine cannot use the card {gpu_id}: {why}.",
+                    "Switch that card off, or choose another llama-server in Settings.",
+                )
+            names.append(device.name)
+        return tuple(names)
+
+    def _spawn_thread(
+        self, target: Callable[..., None], arguments: tuple[object, ...], name: str
+    ) -> None:
+        self._threads = [t for t in self._threads if t.is_alive()]
+        thread = threading.Thread(target=target, args=arguments, name=name)
+        self._threads.append(thread)
+        thread.start()
+
+    def _discover(self, rig: Rig, model: Path | None) -> None:
+        try:
+            server = self.server()
+            build = server.capabilities().build
+            device_map = self._ask_devices(server, rig, model)
+            self._mailbox.post(DevicesFound(build=build, device_map=device_map))
+        except SplitRigError as error:
+            nothing = match_devices(rig.gpus, ())
+            self._mailbox.post(DevicesFound(build=None, device_map=nothing, error=error))
+
+    def _ask_devices(self, server: LlamaServer, rig: Rig, model: Path | None) -> DeviceMap:
+        devices: tuple[EngineDevice, ...] = ()
+        if not rig.demo and rig.gpus:
+            devices = server.identify_devices(model) if model else server.list_devices()
+        device_map = match_devices(rig.gpus, devices)
+        with self._lock:
+            self._device_map = device_map
+        return device_map
+
+    def _apply(self, event: EngineEvent) -> None:
+        with self._lock:
+            before = self._status
+            self._status = step(before, event)
+            if self._status is not before:
+                self._mailbox.post(self._status)
+
+    def _run(self, request: LaunchRequest, rig: Rig) -> None:
+        """The supervisor's thread: from Start to the end of the last process."""
+        lender: RpcServer | None = None
+        try:
+            server = self.server()
+            real = bool(request.gpu_ids) and not request.gpu_ids[0].startswith("demo-")
+            if real and not request.devices and self._device_map is None:
+                self._ask_devices(server, rig, request.model)
+            names = self._names_for(request)
+            if names is None:
+                lender = RpcServer(server, max(len(request.gpu_ids), 1), self._on_helper_lines)
+                names = lender.device_names
+                request = replace(request, rpc=(lender.endpoint,), n_threads=request.n_threads or 1)
+            self._serve(server, request, names)
+        except SplitRigError as error:
+            self._apply(Broken(failure=Failure(message=error.message, hint=error.hint)))
+        finally:
+            if lender is not None:
+                lender.stop()
+
+    def _serve(self, server: LlamaServer, request: LaunchRequest, names: Sequence[str]) -> None:
+        """Run the engine until it ends, trying another port when an automatic one is taken."""
+        for attempt in range(PORT_TRIES):
+            if request.port:
+                check_port(request.port)
+            port = request.port or (self._preferred_port if attempt == 0 else free_port())
+            key = secrets.token_urlsafe(24)
+            command = server.command(request, names, port)
+            log = LogFile(self._log_dir / "llama-server.log")
+            self._dots = 0
+            process = launch(command, server.environment(key), self._on_lines, log)
+            self._apply(
+                Spawned(
+                    pid=process.pid,
+                    url=f"http://127.0.0.1:{port}",
+                    api_key=key,
+                    command=command,
+                    device_names=tuple(names),
+                )
+            )
+            code = self._watch(process, port)
+            if not request.port and attempt + 1 < PORT_TRIES and self._port_was_taken():
+                continue
+            self._apply(Exited(exit_code=code, tail=tuple(self._tail)))
+            return
+
+    def _port_was_taken(self) -> bool:
+        """Another program was faster to take the automatic port."""
+        status = self.status
+        return status.phase is not Phase.STOPPING and any(
+            trouble.kind is TroubleKind.PORT_TAKEN for trouble in status.log.troubles
+        )
+
+    def _watch(self, process: EngineProcess, port: int) -> int | None:
+        """Wait for health, then for the end; returns the exit code when all is gone."""
+        deadline = time.monotonic() + self._start_timeout_s
+        pause = HEALTH_EVERY_S
+        while process.poll() is None and not self._stop.wait(pause):
+            if self.status.phase is Phase.READY:
+                continue
+            if _healthy(port):
+                self._apply(Healthy(time_s=time.monotonic()))
+                pause = WATCH_EVERY_S
+            elif time.monotonic() > deadline:
+                self._apply(Broken(failure=_too_slow(self._start_timeout_s, self._tail)))
+                break
+        process.stop()
+        process.close()
+        return process.poll()
+
+    def _on_lines(self, lines: list[str]) -> None:
+        """On the reader's thread: keep, show, understand."""
+        self._tail.extend(lines)
+        self._mailbox.post(EngineLogLines(tuple(lines)))
+        for line in lines:
+            if line and not line.strip("."):
+                self._dots += len(line)
+                self._apply(Advanced(share=self._dots / 100))
+                continue
+            event = read_line(line)
+            if event is not None:
+                self._apply(Logged(time_s=time.monotonic(), event=event))
+
+    def _on_helper_lines(self, lines: list[str]) -> None:
+        """Lines of the server that lends the processor, without its word on every connection."""
+        told = tuple(line for line in lines if "lient connection" not in line)
+        if told:
+            self._mailbox.post(EngineLogLines(told))
+
+
+def _healthy(port: int) -> bool:
+    """Whether `/health` answers 200; a refused or broken connection is a no."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/health")
+            return connection.getresponse().status == http.client.OK
+        return False
+    finally:
+        connection.close()
+
+
+def _too_slow(seconds: float, tail: Sequence[str]) -> Failure:
+    return Failure(
+        message=f"The engine was not ready after {seconds:g} s.",
+        hint="A slow disk may need more; raise 'Longest start' in Settings.",
+        log_tail=tuple(tail)[-20:],
+    )

@@ -1,0 +1,144 @@
+"""Thin painted readings: a gauge and a sparkline."""
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Slot
+from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QPen, QPolygonF, QShowEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from splitrig.views.theme import Theme
+
+
+class Gauge(QWidget):
+    """A thin bar from 0 to 1; empty when the value is not reported."""
+
+    def __init__(self, theme: Theme, thickness_px: int = 3, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._share: float | None = None
+        self._colour = "muted"
+        self._busy = False
+        self._phase = 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(40)
+        self._timer.timeout.connect(self._on_tick)
+        self.setFixedHeight(thickness_px)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        theme.changed.connect(self.update)
+
+    def set_value(self, share: float | None, colour: str = "muted") -> None:
+        """Show a share of 0 to 1 in a token's colour; `None` leaves the track empty."""
+        self._set_busy(busy=False)
+        if (share, colour) != (self._share, self._colour):
+            self._share, self._colour = share, colour
+            self.update()
+
+    def set_busy(self, colour: str = "accent") -> None:
+        """Show that something goes on whose end is not known."""
+        self._share, self._colour = None, colour
+        self._set_busy(busy=True)
+
+    def _set_busy(self, *, busy: bool) -> None:
+        self._busy = busy
+        if busy and self.isVisible():
+            self._timer.start()
+        elif not busy:
+            self._timer.stop()
+
+    @Slot()
+    def _on_tick(self) -> None:
+        self._phase = (self._phase + 0.02) % 1
+        self.update()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Move only while it can be seen."""
+        if self._busy:
+            self._timer.start()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Stop moving."""
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def sizeHint(self) -> QSize:
+        """Wide and thin."""
+        return QSize(120, self.height())
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Track and bar."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        box = QRectF(self.rect())
+        radius = box.height() / 2
+        painter.setBrush(self._theme.colour("border"))
+        painter.drawRoundedRect(box, radius, radius)
+        painter.setBrush(self._theme.colour(self._colour))
+        if self._busy:
+            width = box.width() * 0.25
+            left = -width + (box.width() + width) * self._phase
+            painter.drawRoundedRect(
+                QRectF(left, 0, width, box.height()).intersected(box), radius, radius
+            )
+        elif self._share:
+            box.setWidth(max(box.width() * min(self._share, 1), box.height()))
+            painter.drawRoundedRect(box, radius, radius)
+
+
+class Sparkline(QWidget):
+    """A line through equally spaced values; gaps where a value is missing."""
+
+    def __init__(
+        self, theme: Theme, *, card: int | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._card = card
+        self._values: tuple[float | None, ...] = ()
+        self._top: float | None = None
+        self.setMinimumHeight(24)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        theme.changed.connect(self.update)
+
+    def set_values(self, values: Sequence[float | None], top: float | None = None) -> None:
+        """Show values from old to new; `top` is the value of the upper edge (else the largest)."""
+        self._values = tuple(values)
+        self._top = top
+        known = [v for v in values if v is not None]
+        self.setAccessibleDescription(
+            f"last {known[-1]:.1f}, highest {max(known):.1f}" if known else "no values yet"
+        )
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """64 px high."""
+        return QSize(200, 64)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Grid of three lines, then the line."""
+        theme = self._theme
+        painter = QPainter(self)
+        area = QRectF(self.rect()).adjusted(0, 1, 0, -1)
+        painter.setPen(theme.colour("grid"))
+        for part in (0.0, 0.5, 1.0):
+            y = round(area.top() + part * (area.height() - 1)) + 0.5
+            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+        known = [v for v in self._values if v is not None]
+        if not known:
+            return
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colour = theme.colour("accent_text") if self._card is None else theme.card(self._card)
+        pen = QPen(colour, 1.6)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.setPen(pen)
+        top = (self._top if self._top is not None else max(known)) or 1.0
+        step = area.width() / max(len(self._values) - 1, 1)
+        run: list[QPointF] = []
+        for index, value in enumerate((*self._values, None)):
+            if value is not None:
+                y = area.bottom() - min(value / top, 1) * (area.height() - 2)
+                run.append(QPointF(area.left() + index * step, y))
+            elif run:
+                painter.drawPolyline(QPolygonF(run))
+                run = []

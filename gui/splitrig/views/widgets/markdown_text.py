@@ -1,0 +1,337 @@
+"""A stretch of rich text without scroll bars: paragraphs, lists, quotes, rules and tables.
+
+Built with a text cursor, never from HTML, so that nothing a model writes is ever interpreted.
+"""
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QRectF, QSize, QSizeF, Qt, QUrl, Signal, Slot
+from PySide6.QtGui import (
+    QBrush,
+    QFont,
+    QPainter,
+    QPaintEvent,
+    QTextBlockFormat,
+    QTextCharFormat,
+    QTextCursor,
+    QTextFormat,
+    QTextFrameFormat,
+    QTextLength,
+    QTextOption,
+    QTextTable,
+    QTextTableCellFormat,
+    QTextTableFormat,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QFrame, QSizePolicy, QTextBrowser
+
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.markdown_blocks import Paragraph, Piece, Rule, Span, Table
+
+INDENT_PX = 26
+MARKER_PX = 22
+QUOTE_PX = 16
+PARAGRAPH_GAP_PX = 8
+ITEM_GAP_PX = 4
+HEADING_GAP_PX = 16
+_QUOTE = int(QTextFormat.Property.UserProperty.value) + 1
+_SIDES = {"center": Qt.AlignmentFlag.AlignHCenter, "right": Qt.AlignmentFlag.AlignRight}
+_HEADING_STEPS = {1: "title", 2: "value"}
+
+
+def code_font(theme: Theme, step: str) -> QFont:
+    """The mono font without ligatures: `--` and `!=` stay what they are."""
+    font = theme.font(step, mono=True)
+    font.setFeature(QFont.Tag("calt"), 0)
+    return font
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a piece begins in its run, so that it can be taken back."""
+
+    position: int
+    reuse_block: bool
+
+
+class TextRun(QTextBrowser):
+    """Pieces one below the other; its height is that of its text.
+
+    Signals:
+        link_clicked: The address.
+    """
+
+    link_clicked = Signal(str)
+
+    def __init__(self, theme: Theme, *, colour: str = "text", step: str = "answer") -> None:
+        super().__init__()
+        self._theme = theme
+        self._colour = colour
+        self._step = step
+        self._fresh = True
+        self._caret = False
+        self._table: QTextTable | None = None
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setOpenLinks(False)
+        self.setUndoRedoEnabled(False)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.viewport().setAutoFillBackground(False)
+        document = self.document()
+        document.setDocumentMargin(0)
+        document.setDefaultFont(theme.font(step))
+        document.documentLayout().documentSizeChanged.connect(self._on_size)
+        self.anchorClicked.connect(self._on_anchor)
+        self.setFixedHeight(theme.font_size(step).line)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was added yet."""
+        return self._fresh and self.document().characterCount() <= 1
+
+    def add(self, piece: Piece) -> Mark:
+        """Add a piece at the end."""
+        cursor = self._end()
+        mark = Mark(cursor.position(), self._fresh)
+        match piece:
+            case Paragraph():
+                self._add_paragraph(cursor, piece)
+            case Table():
+                self._add_table(cursor, piece)
+            case Rule():
+                self._add_rule(cursor)
+        return mark
+
+    def take_back(self, mark: Mark) -> None:
+        """Remove everything from a piece on."""
+        cursor = self._end()
+        cursor.setPosition(mark.position, QTextCursor.MoveMode.KeepAnchor)
+        cursor.removeSelectedText()
+        self._fresh = mark.reuse_block
+        self._table = None
+
+    def grow_table(self, old: Table, new: Table) -> bool:
+        """Add rows to the table at the end; `False` when more than its last row differs."""
+        kept = len(old.rows) - 1
+        table = self._table
+        same = old.aligns == new.aligns and old.indent == new.indent
+        if table is None or not same or old.rows[:kept] != new.rows[:kept]:
+            return False
+        if len(new.rows) < len(old.rows):
+            return False
+        if len(new.rows) > len(old.rows):
+            table.appendRows(len(new.rows) - len(old.rows))
+        for y in range(kept, len(new.rows)):
+            self._fill_row(table, new, y)
+        return True
+
+    def set_caret(self, *, shown: bool) -> None:
+        """Show or hide the block behind the last word of an answer that still grows."""
+        self._caret = shown
+        self.viewport().update()
+
+    def loadResource(self, type_: int, name: QUrl | str) -> None:
+        """Load nothing, ever: no file, no image, no address."""
+
+    def minimumSizeHint(self) -> QSize:
+        """Any width; the text wraps."""
+        return QSize(40, self.height())
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """The page scrolls, not the text."""
+        event.ignore()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Text, the bars beside quotes, and the caret."""
+        super().paintEvent(event)
+        painter = QPainter(self.viewport())
+        self._paint_quotes(painter)
+        if self._caret:
+            at = self.cursorRect(self._end())
+            size = self._theme.font_size(self._step).size + 2
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._theme.colour("accent_text"))
+            top = at.center().y() - size / 2 + 0.5
+            left = min(at.left() + 3, self.viewport().width() - 8)
+            painter.drawRoundedRect(QRectF(left, top, 8, size), 1, 1)
+        painter.end()
+
+    def _paint_quotes(self, painter: QPainter) -> None:
+        """A bar for each depth of quoting, unbroken between paragraphs of one quote."""
+        colour = self._theme.colour("control")
+        bottoms: dict[int, float] = {}
+        block = self.document().firstBlock()
+        while block.isValid():
+            depth = block.blockFormat().intProperty(_QUOTE)
+            bottoms = {level: y for level, y in bottoms.items() if level < depth}
+            if depth:
+                cursor = QTextCursor(block)
+                top = self.cursorRect(cursor).top() - 2
+                cursor.movePosition(QTextCursor.MoveOperation.EndOfBlock)
+                bottom = self.cursorRect(cursor).bottom() + 3
+                for level in range(depth):
+                    begin = bottoms.get(level, top)
+                    area = QRectF(level * QUOTE_PX, begin, 2, bottom - begin)
+                    painter.fillRect(area, colour)
+                    bottoms[level] = bottom
+            block = block.next()
+
+    def _end(self) -> QTextCursor:
+        cursor = QTextCursor(self.document())
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        return cursor
+
+    def _begin_block(self, cursor: QTextCursor, block: QTextBlockFormat) -> None:
+        if self._fresh:
+            cursor.setBlockFormat(block)
+            self._fresh = False
+        else:
+            cursor.insertBlock(block, QTextCharFormat())
+
+    def _add_paragraph(self, cursor: QTextCursor, piece: Paragraph) -> None:
+        first = cursor.position() == 0
+        block = QTextBlockFormat()
+        step = _HEADING_STEPS.get(piece.heading, self._step)
+        block.setLineHeight(
+            self._theme.font_size(step).line,
+            QTextBlockFormat.LineHeightTypes.MinimumHeight.value,
+        )
+        in_list = piece.indent > 0
+        # Neighbouring margins do not add up, the larger one counts.
+        gap = ITEM_GAP_PX if in_list else PARAGRAPH_GAP_PX
+        block.setBottomMargin(gap)
+        if not first:
+            block.setTopMargin(HEADING_GAP_PX if piece.heading else gap)
+        left = piece.indent * INDENT_PX + piece.quote * QUOTE_PX
+        block.setLeftMargin(left)
+        if piece.quote:
+            block.setProperty(_QUOTE, piece.quote)
+        if piece.marker:
+            block.setTextIndent(-MARKER_PX)
+            # Counted from where the line begins; the further ones are for numbers like '100.'.
+            stops = [MARKER_PX + 8 * n for n in range(4)]
+            block.setTabPositions([QTextOption.Tab(x, QTextOption.TabType.LeftTab) for x in stops])
+        self._begin_block(cursor, block)
+        base = self._base(step, 600 if piece.heading else 400, muted=piece.quote > 0)
+        if piece.marker:
+            cursor.insertText(f"{piece.marker}\t", base)
+        self._add_spans(cursor, piece.spans, base, step)
+
+    def _add_spans(
+        self, cursor: QTextCursor, spans: tuple[Span, ...], base: QTextCharFormat, step: str
+    ) -> None:
+        for span in spans:
+            cursor.insertText(span.text, self._format(span, base, step))
+
+    def _base(self, step: str, weight: int, *, muted: bool = False) -> QTextCharFormat:
+        fmt = QTextCharFormat()
+        fmt.setFont(self._theme.font(step, weight))
+        fmt.setForeground(self._theme.colour("muted" if muted else self._colour))
+        return fmt
+
+    def _format(self, span: Span, base: QTextCharFormat, step: str) -> QTextCharFormat:
+        fmt = QTextCharFormat(base)
+        if span.code:
+            mono = code_font(self._theme, "body")
+            mono.setPixelSize(self._theme.font_size(step).size - 1)
+            fmt.setFont(mono)
+            fmt.setBackground(self._theme.colour("hover"))
+        if span.bold:
+            fmt.setFontWeight(600)
+        if span.italic:
+            fmt.setFontItalic(True)
+        if span.strike:
+            fmt.setFontStrikeOut(True)
+        if span.href is not None:
+            fmt.setAnchor(True)
+            fmt.setAnchorHref(span.href)
+            fmt.setToolTip(span.href)
+            fmt.setForeground(self._theme.colour("accent_text"))
+            fmt.setFontUnderline(True)
+        return fmt
+
+    def _add_rule(self, cursor: QTextCursor) -> None:
+        block = QTextBlockFormat()
+        block.setProperty(
+            QTextFormat.Property.BlockTrailingHorizontalRulerWidth,
+            QTextLength(QTextLength.Type.PercentageLength, 100),
+        )
+        block.setBackground(QBrush(self._theme.colour("border")))
+        block.setLineHeight(2, QTextBlockFormat.LineHeightTypes.FixedHeight.value)
+        block.setTopMargin(6)
+        block.setBottomMargin(14)
+        self._begin_block(cursor, block)
+        # An empty block would take over the format of what is removed behind it.
+        cursor.insertText("\u200b")
+
+    def _add_table(self, cursor: QTextCursor, piece: Table) -> None:
+        columns = max((len(row) for row in piece.rows), default=0)
+        if not columns:
+            return
+        layout = QTextTableFormat()
+        layout.setBorderCollapse(True)
+        layout.setBorder(0)
+        layout.setCellSpacing(0)
+        layout.setCellPadding(0)
+        layout.setTopMargin(PARAGRAPH_GAP_PX)
+        layout.setBottomMargin(PARAGRAPH_GAP_PX)
+        layout.setLeftMargin(piece.indent * INDENT_PX)
+        layout.setHeaderRowCount(1)
+        self._table = cursor.insertTable(len(piece.rows), columns, layout)
+        for y in range(len(piece.rows)):
+            self._fill_row(self._table, piece, y)
+        # The block that follows every table; the next paragraph takes it over.
+        last = self._end()
+        thin = QTextBlockFormat()
+        thin.setLineHeight(1, QTextBlockFormat.LineHeightTypes.FixedHeight.value)
+        last.setBlockFormat(thin)
+        self._fresh = True
+
+    def _fill_row(self, table: QTextTable, piece: Table, y: int) -> None:
+        cell_format = self._cell_format(head=y == 0)
+        base = self._base("body", 600 if y == 0 else 400)
+        for x, spans in enumerate(piece.rows[y]):
+            cell = table.cellAt(y, x)
+            cell.setFormat(cell_format)
+            at = cell.firstCursorPosition()
+            at.setPosition(cell.lastCursorPosition().position(), QTextCursor.MoveMode.KeepAnchor)
+            at.removeSelectedText()
+            block = QTextBlockFormat()
+            block.setAlignment(_SIDES.get(piece.aligns[x], Qt.AlignmentFlag.AlignLeft))
+            at.setBlockFormat(block)
+            self._add_spans(at, spans, base, "body")
+
+    def _cell_format(self, *, head: bool) -> QTextTableCellFormat:
+        fmt = QTextTableCellFormat()
+        fmt.setLeftPadding(0)
+        fmt.setRightPadding(24)
+        fmt.setTopPadding(5)
+        fmt.setBottomPadding(5)
+        fmt.setBottomBorder(1)
+        fmt.setBottomBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
+        fmt.setBottomBorderBrush(self._theme.colour("control" if head else "border"))
+        return fmt
+
+    @Slot(QSizeF)
+    def _on_size(self, size: QSizeF) -> None:
+        height = max(1, round(size.height()))
+        if height != self.height():
+            self.setFixedHeight(height)
+
+    @Slot(QUrl)
+    def _on_anchor(self, url: QUrl) -> None:
+        self.link_clicked.emit(url.toString())
+
+
+def plain_run(theme: Theme, text: str, *, step: str = "body") -> TextRun:
+    """A run that shows `text` exactly as it is, line by line."""
+    run = TextRun(theme, step=step)
+    fmt = QTextCharFormat()
+    fmt.setFont(theme.font(step))
+    fmt.setForeground(theme.colour("text"))
+    QTextCursor(run.document()).insertText(text, fmt)
+    return run
