@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,8 @@ from splitrig.bridge.models import ModelsBridge
 from splitrig.bridge.pump import Pump
 from splitrig.bridge.rig import RigBridge
 from splitrig.core.advice import advise
-from splitrig.core.chat import AnswerStats, Message
+from splitrig.core.chat import Answer, ChatOptions, Message
+from splitrig.core.devices import backend_of
 from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.gpu import Rig
@@ -28,11 +30,12 @@ from splitrig.core.model import Model
 from splitrig.core.plan import Plan
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.chat.client import ChatClient
-from splitrig.services.engines.supervisor import Supervisor
+from splitrig.services.engines.supervisor import DevicesFound, Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.store.resources import resource
 from splitrig.services.store.settings import SettingsStore, log_dir
+from splitrig.services.telemetry.demo import DemoSource
 from splitrig.services.telemetry.sampler import Sampler, default_sources
 from splitrig.views.chat.page import ChatPage
 from splitrig.views.launch.page import LaunchPage
@@ -45,6 +48,15 @@ from splitrig.views.theme import Theme
 from splitrig.views.widgets.graph_live_side import LiveSide
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCrash:
+    """An error that a service's thread did not expect."""
+
+    kind: type[BaseException]
+    error: BaseException
+    trace: TracebackType | None
 
 
 class Desktop(QObject):
@@ -63,16 +75,19 @@ class Desktop(QObject):
         self._app = app
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
-        self._snapshot: Rig | None = None
-        self._model: Model | None = None
         self.theme = Theme(resource("themes", "tokens.json"), resource("fonts"), dark=self._dark())
         self.theme.apply(app)
-        self._build_services(demo=demo)
+        self._build_services()
         self._build_window()
-        self._wire()
+        self._wire_rig()
+        self._wire_engine()
+        self._wire_chat()
+        self._wire_rest()
+        self._sampler: Sampler | None = None
+        self._start_sampler(demo=demo)
+        self._open_first_model(model)
         if store_error is not None:
             self.window.show_error(store_error)
-        self._open_first_model(model)
 
     def _load_settings(self) -> tuple[Settings, StoreError | None]:
         try:
@@ -80,13 +95,21 @@ class Desktop(QObject):
         except StoreError as error:
             return Settings(), error
 
-    def _build_services(self, *, demo: bool) -> None:
+    def _dark(self) -> bool:
+        """The theme that was chosen; dark where the desktop does not say what it wants."""
+        chosen = self._settings.appearance.theme
+        if chosen is Appearance.SYSTEM:
+            return QGuiApplication.styleHints().colorScheme() is not Qt.ColorScheme.Light
+        return chosen is Appearance.DARK
+
+    def _build_services(self) -> None:
         self.mailbox = Mailbox()
         self.pump = Pump(self.mailbox)
-        self._demo = demo
-        self._sampler: Sampler | None = None
         self._supervisor = Supervisor(
-            self.mailbox, binary=self._settings.engine.llama_server, log_dir=log_dir()
+            self.mailbox,
+            binary=self._settings.engine.llama_server,
+            log_dir=log_dir(),
+            start_timeout_s=self._settings.engine.start_timeout_s,
         )
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
@@ -111,3 +134,302 @@ class Desktop(QObject):
         window.add_page("logs", "terminal-window", "Logs", self.logs_page)
         window.add_page("settings", "gear-six", "Settings", self.settings_page, at_bottom=True)
         window.show_page("rig")
+
+    def _wire_rig(self) -> None:
+        rig = self.rig
+        rig.sampled.connect(self.strip.show_rig)
+        rig.sampled.connect(self.rig_page.show_rig)
+        rig.sampled.connect(self.side.show_rig)
+        rig.sampled.connect(self.launch_page.show_rig)
+        rig.sampled.connect(self._on_sampled)
+        rig.changed.connect(self._on_cards_changed)
+        rig.history_changed.connect(self.rig_page.show_history)
+        rig.history_changed.connect(self.side.show_history)
+        self.rig_page.demo_requested.connect(self._on_demo)
+        self.rig_page.look_again_requested.connect(self._on_look_again)
+
+    def _wire_engine(self) -> None:
+        engine, launch = self.engine, self.launch_page
+        for listener in (
+            self.strip.show_engine,
+            self.rig_page.set_engine,
+            self.side.show_engine,
+            self.rig.show_engine,
+            launch.show_status,
+            self.chat_page.set_engine,
+            self.logs_page.show_status,
+            self._on_engine,
+        ):
+            engine.status_changed.connect(listener)
+        engine.devices_found.connect(self._on_devices)
+        engine.lines_added.connect(self.logs_page.add_lines)
+        engine.failed.connect(self.window.show_error)
+        launch.start_requested.connect(self._on_start)
+        launch.stop_requested.connect(engine.stop)
+        launch.chat_requested.connect(lambda: self.window.show_page("chat"))
+        launch.log_requested.connect(lambda: self.window.show_page("logs"))
+        launch.model_chosen.connect(self.models.read)
+        self.models.model_read.connect(self._on_model)
+        self.models.read_failed.connect(self._on_model_failed)
+
+    def _wire_chat(self) -> None:
+        chat, page = self.chat, self.chat_page
+        page.send_requested.connect(self.ask)
+        page.stop_requested.connect(chat.stop)
+        page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        chat.answer_changed.connect(page.show_answer)
+        chat.answer_changed.connect(self._on_answer)
+        chat.answer_finished.connect(page.show_finished)
+        chat.answer_finished.connect(self._on_answer_end)
+        chat.answer_failed.connect(page.show_failed)
+        chat.answer_failed.connect(self._on_answer_end)
+        self.last_answer: Answer | None = None
+        self.answers_ended = 0
+        self._token_seen = False
+
+    def _wire_rest(self) -> None:
+        self.settings_page.changed.connect(self._on_settings)
+        self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.window.close_requested.connect(self._app.quit)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
+
+    # Starting and ending
+
+    def show(self) -> None:
+        """Open the window and begin to listen."""
+        self.window.show()
+        self.pump.start()
+
+    def close(self) -> None:
+        """Stop the engine and every thread; blocks until nothing of ours runs any more."""
+        self.window.hide()
+        self._client.close()
+        self._supervisor.close()
+        if self._sampler is not None:
+            self._sampler.close()
+        self.models.close()
+        self.pump.stop()
+
+    def _start_sampler(self, *, demo: bool) -> None:
+        """Read the cards from now on, real ones or the demo rig's."""
+        if self._sampler is not None:
+            self._sampler.close()
+        sources = default_sources(demo=demo)
+        self._demo = next((s for s in sources if isinstance(s, DemoSource)), None)
+        self._sampler = Sampler(self.mailbox, sources, self._settings.telemetry.interval_s)
+        self._sampler.start()
+
+    def _open_first_model(self, model: Path | None) -> None:
+        """The model named, else the one used last, else the demo model."""
+        demo = demo_model()
+        recent = [path for path in self._settings.recent_models if path.is_file()]
+        self.launch_page.set_demo_model(demo)
+        self.launch_page.show_recent(recent)
+        first = model or next(iter(recent), demo)
+        if first is not None:
+            self.models.read(first)
+
+    # What the program's own tests and benches steer by
+
+    @property
+    def card_count(self) -> int:
+        """Cards in view."""
+        return len(self.rig.rig.gpus) if self.rig.rig is not None else 0
+
+    @property
+    def ready_to_start(self) -> bool:
+        """A model, cards and a plan are there."""
+        return self.launch_page.can_start
+
+    def start_engine(self) -> None:
+        """Press Start."""
+        self.launch_page.start()
+
+    @Slot(object, object)
+    def ask(self, messages: Sequence[Message], options: ChatOptions) -> None:
+        """Send a conversation to the engine."""
+        self._token_seen = False
+        self.rig.start_prompt()
+        self.chat.send(messages, options)
+
+    # Cards
+
+    @Slot(object)
+    def _on_sampled(self, rig: Rig) -> None:
+        self.rig_page.show_notes(advise(rig, self.launch_page.plan))
+
+    @Slot(object)
+    def _on_cards_changed(self, rig: Rig) -> None:
+        """Ask the engine again which of its devices is which card."""
+        if not self.engine.status.phase.active:
+            self._supervisor.discover(rig, demo_model())
+
+    @Slot()
+    def _on_demo(self) -> None:
+        self._start_sampler(demo=True)
+
+    @Slot()
+    def _on_look_again(self) -> None:
+        if self._sampler is not None:
+            self._sampler.refresh()
+
+    @Slot(object)
+    def _on_devices(self, found: DevicesFound) -> None:
+        """Cards the engine cannot use are told of, with the reason."""
+        backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
+        demo = self.rig.rig is not None and self.rig.rig.demo
+        self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
+        self.launch_page.show_backends(backends)
+        if found.error is not None:
+            self.window.show_error(found.error)
+
+    # Models and engine
+
+    @Slot(object)
+    def _on_model(self, model: Model) -> None:
+        self.launch_page.show_model(model)
+        self.strip.show_model(model.name)
+        if model.path != demo_model():
+            self._settings = self._settings.with_recent(model.path)
+            self._save_settings()
+            self.launch_page.show_recent(self._settings.recent_models)
+        self.settings_page.show_settings(self._settings)
+
+    @Slot(object, object)
+    def _on_model_failed(self, _path: Path, error: SplitRigError) -> None:
+        self.launch_page.show_model_error(error)
+
+    @Slot(object, object)
+    def _on_start(self, request: LaunchRequest, plan: Plan) -> None:
+        if self.rig.rig is not None:
+            self.engine.start(request, plan, self.rig.rig)
+
+    @Slot(object)
+    def _on_engine(self, status: EngineStatus) -> None:
+        """The chat follows the engine; the demo rig's readings do as well."""
+        ready = status.phase is Phase.READY
+        self.chat.set_endpoint(status.url if ready else None, status.api_key if ready else None)
+        self._show_rate(0.0 if ready else None)
+        if self._demo is not None:
+            self._demo.set_engine_load(_bytes_by_card(status), active=False)
+
+    # Answers
+
+    @Slot(object)
+    def _on_answer(self, answer: Answer) -> None:
+        self.last_answer = answer
+        stats = answer.stats
+        if stats.tokens and not self._token_seen:
+            self._token_seen = True
+            self.rig.start_answer()
+            if self._demo is not None:
+                self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=True)
+        self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, stats.prompt_tok_s)
+        self._show_rate(stats.tok_s if stats.tokens else 0.0)
+        self.side.show_stats(stats)
+
+    @Slot(object)
+    def _on_answer_end(self, answer: Answer) -> None:
+        self.last_answer = answer
+        self.answers_ended += 1
+        self.rig.end_answer()
+        self.side.add_answer(answer.stats)
+        if answer.stats.tok_s is not None:
+            self._show_rate(answer.stats.tok_s)
+        if self._demo is not None:
+            self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=False)
+
+    def _show_rate(self, tok_s: float | None) -> None:
+        self.strip.show_rate(tok_s)
+        self.side.show_rate(tok_s)
+        self.launch_page.show_rate(tok_s)
+
+    # Settings and the rest
+
+    @Slot(object)
+    def _on_settings(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        self._save_settings()
+        self.theme.set_dark(dark=self._dark())
+        if self._sampler is not None:
+            self._sampler.interval_s = settings.telemetry.interval_s
+        if settings.engine.llama_server != before.engine.llama_server:
+            self._supervisor.use_binary(settings.engine.llama_server)
+            if self.rig.rig is not None:
+                self._on_cards_changed(self.rig.rig)
+
+    def _save_settings(self) -> None:
+        try:
+            self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot()
+    def _on_log_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(log_dir())))
+
+    @Slot()
+    def _on_system_theme(self) -> None:
+        self.theme.set_dark(dark=self._dark())
+
+    def report_crash(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """An error nobody expected: say so with a report to copy, and go on."""
+        text = "".join(traceback.format_exception(kind, error, trace))
+        log.error("unexpected error\n%s", text)
+        self.window.show_notice(
+            "danger",
+            f"SplitRig made a mistake: {kind.__name__}.",
+            "It goes on as well as it can; the report helps to mend it.",
+            action="Copy report",
+            on_action=lambda: QGuiApplication.clipboard().setText(
+                f"SplitRig {__version__}\n{text}"
+            ),
+        )
+
+
+def _bytes_by_card(status: EngineStatus) -> dict[str, int]:
+    """What the engine holds on each card, bytes; empty when it is not loaded."""
+    if status.plan is None or not status.phase.active:
+        return {}
+    held = {}
+    for name, device in zip(status.device_names, status.plan.devices, strict=False):
+        actual = status.actual.get(name)
+        if actual is not None:
+            parts = (actual.model_bytes, actual.kv_bytes, actual.compute_bytes)
+            held[device.id] = sum(part or 0 for part in parts)
+    return held
+
+
+def make_application() -> QApplication:
+    """The Qt application with the program's name and manners."""
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("splitrig")
+    app.setApplicationDisplayName("SplitRig")
+    app.setApplicationVersion(__version__)
+    app.setDesktopFileName("splitrig")
+    app.setQuitOnLastWindowClosed(False)
+    return app
+
+
+def run_window(*, demo: bool = False, model: Path | None = None) -> int:
+    """Open the window and run until it closes or the process is asked to end."""
+    logging.basicConfig(level=logging.WARNING)
+    app = make_application()
+    desktop = Desktop(app, demo=demo, model=model)
+    sys.excepthook = desktop.report_crash
+
+    def in_thread(arguments: threading.ExceptHookArgs) -> None:
+        error = arguments.exc_value or RuntimeError("unknown")
+        desktop.mailbox.post(ThreadCrash(arguments.exc_type, error, arguments.exc_traceback))
+
+    threading.excepthook = in_thread
+    desktop.pump.listen(ThreadCrash, lambda c: desktop.report_crash(c.kind, c.error, c.trace))
+    # The pump's timer lets Python run often enough for these to be noticed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: app.quit())
+    desktop.show()
+    code = app.exec()
+    desktop.close()
+    return code

@@ -1,6 +1,7 @@
 """The chat for the window: send, stop, and signals for what comes back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
@@ -44,8 +45,15 @@ class ChatBridge(QObject):
         self._url, self._api_key = url, api_key
 
     @Slot(object, object)
-    def send(self, messages: Sequence[Message], options: ChatOptions) -> None:
-        """Ask; an answer still on its way is dropped."""
+    def send(self, messages: Sequence[Message], options: ChatOptions | Mapping[str, Any]) -> None:
+        """Ask; an answer still on its way is dropped.
+
+        Args:
+            messages: The conversation, the question last.
+            options: Or a table with the same keys.
+        """
+        if not isinstance(options, ChatOptions):
+            options = ChatOptions(**options)
         self._drop()
         if self._url is None:
             error = ChatError("No engine is running.", "Launch one, then send the question again.")

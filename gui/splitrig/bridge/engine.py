@@ -10,7 +10,7 @@ from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
 
 LOG_LINES = 5000
 
@@ -21,11 +21,13 @@ class EngineBridge(QObject):
     Signals:
         status_changed: `EngineStatus`, on each change.
         lines_added: `tuple[str, ...]`, new lines of the engine's log.
+        devices_found: `DevicesFound`, what the engine can see.
         failed: `SplitRigError` when a start could not even be tried.
     """
 
     status_changed = Signal(object)
     lines_added = Signal(object)
+    devices_found = Signal(object)
     failed = Signal(object)
 
     def __init__(self, pump: Pump, supervisor: Supervisor) -> None:
@@ -35,6 +37,7 @@ class EngineBridge(QObject):
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
         pump.listen(EngineStatus, self._on_status)
         pump.listen(EngineLogLines, self._on_lines)
+        pump.listen(DevicesFound, self.devices_found.emit)
 
     def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
         """Start the engine; returns at once, `status_changed` tells the rest."""
@@ -49,8 +52,11 @@ class EngineBridge(QObject):
         self._supervisor.stop()
 
     def command_for(self, request: LaunchRequest) -> Sequence[str]:
-        """The command Start would run, for showing."""
-        return self._supervisor.command_for(request)
+        """The command Start would run, for showing; empty when there is no engine to run."""
+        try:
+            return self._supervisor.command_for(request)
+        except SplitRigError:
+            return ()  # Start itself says why
 
     def _on_status(self, status: EngineStatus) -> None:
         self.status = status

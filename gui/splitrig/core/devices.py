@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from splitrig.core.engine import EngineDevice
+from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo
 
 PREFERENCE = ("CUDA", "ROCM", "HIP", "MUSA", "SYCL", "METAL", "MTL", "VULKAN")
@@ -49,6 +50,19 @@ class DeviceMap:
     def device(self, gpu_id: str) -> EngineDevice | None:
         """The engine's device for a card."""
         return next((m.device for m in self.matches if m.gpu_id == gpu_id), None)
+
+
+def backend_of(device_name: str) -> Backend:
+    """The part of the engine that drives a device, by the name the engine gives it."""
+    known = {
+        "CUDA": Backend.CUDA,
+        "MUSA": Backend.CUDA,
+        "ROCM": Backend.ROCM,
+        "HIP": Backend.ROCM,
+        "RPC": Backend.RPC,
+        "CPU": Backend.CPU,
+    }
+    return known.get(_kind(device_name), Backend.VULKAN)
 
 
 def normal_pci(address: str | None) -> str | None:

@@ -4,13 +4,15 @@ Weights and KV cache follow llama.cpp's own arithmetic and are exact; the comput
 the shape of its graph and is an estimate; the overhead is what the caller says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint
+from splitrig.core.gpu import Rig
 from splitrig.core.layer_map import HOST, layer_devices
 from splitrig.core.model import Model
 from splitrig.core.split import auto_split, check_split
+from splitrig.core.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,3 +266,37 @@ def _device_plan(
         overhead_bytes=overhead,
         free_bytes=device.free_bytes - used,
     )
+
+
+OVERHEAD_BYTES = {Backend.CUDA: 475 * MIB, Backend.ROCM: 475 * MIB, Backend.VULKAN: 200 * MIB}
+"""Context and kernels of one process on one card, until a load on that card was measured."""
+
+
+def card_devices(
+    rig: Rig, gpu_ids: Sequence[str], backends: Mapping[str, Backend]
+) -> tuple[PlanDevice, ...]:
+    """The cards of a rig as devices of a plan, in the order given.
+
+    Args:
+        rig: The last reading.
+        gpu_ids: Cards to use; those the rig does not know are left out.
+        backends: What drives each card; CUDA where nothing is said, RPC on the demo rig.
+    """
+    devices = []
+    for gpu_id in gpu_ids:
+        gpu, sample = rig.gpu(gpu_id), rig.samples.get(gpu_id)
+        if gpu is None:
+            continue
+        backend = Backend.RPC if rig.demo else backends.get(gpu_id, Backend.CUDA)
+        free = sample.vram_free_bytes if sample is not None else None
+        devices.append(
+            PlanDevice(
+                name=gpu.short_name,
+                id=gpu.id,
+                free_bytes=free if free is not None else gpu.vram_total_bytes or 0,
+                total_bytes=gpu.vram_total_bytes,
+                overhead_bytes=OVERHEAD_BYTES.get(backend, 0),
+                backend=backend,
+            )
+        )
+    return tuple(devices)

@@ -196,13 +196,23 @@ class Supervisor:
         try:
             server = self.server()
             build = server.capabilities().build
-            device_map = self._ask_devices(server, rig, model)
+            device_map = self.ask_devices(rig, model)
             self._mailbox.post(DevicesFound(build=build, device_map=device_map))
         except SplitRigError as error:
             nothing = match_devices(rig.gpus, ())
             self._mailbox.post(DevicesFound(build=None, device_map=nothing, error=error))
 
-    def _ask_devices(self, server: LlamaServer, rig: Rig, model: Path | None) -> DeviceMap:
+    def ask_devices(self, rig: Rig, model: Path | None) -> DeviceMap:
+        """Which of the engine's devices is which card; blocks for 0.2 to some seconds.
+
+        Args:
+            rig: The cards.
+            model: Any model file; without one the devices have no PCI address.
+
+        Raises:
+            EngineError: There is no engine, or it does not start.
+        """
+        server = self.server()
         devices: tuple[EngineDevice, ...] = ()
         if not rig.demo and rig.gpus:
             devices = server.identify_devices(model) if model else server.list_devices()
@@ -225,7 +235,7 @@ class Supervisor:
             server = self.server()
             real = bool(request.gpu_ids) and not request.gpu_ids[0].startswith("demo-")
             if real and not request.devices and self._device_map is None:
-                self._ask_devices(server, rig, request.model)
+                self.ask_devices(rig, request.model)
             names = self._names_for(request)
             if names is None:
                 lender = RpcServer(server, max(len(request.gpu_ids), 1), self._on_helper_lines)

@@ -1,11 +1,11 @@
 """What stands in place of the conversation as long as there is none."""
 
-from PySide6.QtCore import QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.empty_state import LineDrawing
 
 IDEAS = (
     "Explain in five sentences how a model is split over two cards.",
@@ -39,32 +39,6 @@ def blocked_reason(status: EngineStatus) -> str:
             return "No engine is running."
 
 
-class _Drawing(QWidget):
-    """Two speech bubbles in lines; the second one waits."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self.setFixedSize(112, 72)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        """Lines only, in the colours of edges and of ours."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        line = self._theme.colour("control")
-        painter.setPen(QPen(line, 1.5))
-        painter.drawRoundedRect(QRectF(40, 4, 68, 26), 7, 7)
-        painter.drawLine(52, 17, 96, 17)
-        accent = self._theme.colour("accent_text")
-        painter.setPen(QPen(accent, 1.5, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(QRectF(4, 40, 80, 28), 7, 7)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(accent)
-        painter.drawRoundedRect(QRectF(16, 48, 6, 12), 1, 1)
-        painter.end()
-
-
 class EmptyChat(QWidget):
     """Drawing, sentence, and either the way to an engine or three questions to begin with.
 
@@ -79,7 +53,7 @@ class EmptyChat(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        drawing = _Drawing(theme)
+        drawing = LineDrawing(theme, "chat")
         self.title = QLabel()
         self.title.setFont(theme.font("title", 600))
         self.sentence = QLabel()

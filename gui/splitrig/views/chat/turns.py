@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
 )
 
 from splitrig.core.chat import Answer, AnswerPhase, AnswerStats
-from splitrig.core.errors import SplitRigError
 from splitrig.views.chat.figures import (
     ending,
     figures_html,
@@ -25,6 +24,7 @@ from splitrig.views.chat.figures import (
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown import MarkdownView
 from splitrig.views.widgets.markdown_text import plain_run
+from splitrig.views.widgets.notice import NoticeBar
 
 BUBBLE_SHARE = 0.75
 WAIT_MS = 300
@@ -117,57 +117,6 @@ class _Progress(QWidget):
         painter.end()
 
 
-class _Note(QFrame):
-    """Why an answer broke off, and what to do."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self._icon = QLabel()
-        self._title = QLabel()
-        self._title.setWordWrap(True)
-        self._title.setTextFormat(Qt.TextFormat.PlainText)
-        self._title.setFont(theme.font("body", 500))
-        self._hint = QLabel()
-        self._hint.setWordWrap(True)
-        self._hint.setTextFormat(Qt.TextFormat.PlainText)
-        self._hint.setProperty("role", "muted")
-        for label in (self._title, self._hint):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addWidget(self._title)
-        words.addWidget(self._hint)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 10, 14, 10)
-        row.setSpacing(10)
-        row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(words, 1)
-        theme.changed.connect(self._on_theme)
-        self._on_theme()
-
-    def show_error(self, error: SplitRigError) -> None:
-        """Show a failure."""
-        self._title.setText(error.message)
-        self._hint.setText(error.hint)
-        self._hint.setVisible(bool(error.hint))
-        self.setToolTip(error.details[:500])
-        self.setAccessibleName(f"{error.message} {error.hint}")
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        """The ground with its edge."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(self._theme.colour("danger"))
-        painter.setBrush(self._theme.colour("danger_ground"))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
-        painter.end()
-
-    @Slot()
-    def _on_theme(self) -> None:
-        self._icon.setPixmap(self._theme.icon("x-circle", "danger").pixmap(18, 18))
-
-
 class _Thinking(QWidget):
     """What a reasoning model thought, folded until it is asked for."""
 
@@ -245,7 +194,7 @@ class AnswerView(QWidget):
         self.thinking.hide()
         self.body = MarkdownView(theme)
         self.body.hide()
-        self.note = _Note(theme)
+        self.note = NoticeBar(theme, closable=False, stacked=True)
         self.note.hide()
         self._build_waiting()
         foot = self._build_foot()
@@ -304,8 +253,8 @@ class AnswerView(QWidget):
         else:
             self.body.finish(answer.text)
         if answer.error is not None:
-            self.note.show_error(answer.error)
-            self.note.show()
+            error = answer.error
+            self.note.show_notice("danger", error.message, error.hint, details=error.details)
         self._show_foot()
 
     def set_last(self, *, last: bool) -> None:

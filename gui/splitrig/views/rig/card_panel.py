@@ -10,7 +10,7 @@ from splitrig.views.rig.card_cells import ReadingCell, VramBlock
 from splitrig.views.rig.readings import CardReadings
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge
-from splitrig.views.widgets.card_chip import CardChip
+from splitrig.views.widgets.card_chip import CHIP_PX, CardChip
 from splitrig.views.widgets.texts import Panel, line, set_role, text_label
 
 CELLS: tuple[tuple[str, str, bool], ...] = (
@@ -18,11 +18,11 @@ CELLS: tuple[tuple[str, str, bool], ...] = (
     ("power", "Power", True),
     ("temperature", "Temperature", True),
     ("fan", "Fan", False),
-    ("clocks", "Clocks", False),
+    ("clocks", "Clocks, MHz", False),
     ("link", "PCIe link", False),
 )
 """Field of `CardReadings`, label, whether it has a gauge; three a row."""
-COLUMN_SHARES = (66, 138, 130)
+COLUMN_SHARES = (58, 108, 127)
 
 
 class CardPanel(Panel):
@@ -43,14 +43,14 @@ class CardPanel(Panel):
         self.setAccessibleName(f"Card {number}, {gpu.name}")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.name = text_label(theme, self._name_text, "value", 600)
-        self.name.setMinimumWidth(60)
-        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._vendor = text_label(theme, gpu.vendor.value, "note", role="muted")
+        self.vendor = text_label(theme, gpu.vendor.value, "note", role="muted")
         self.badge = Badge(theme)
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(CardChip(theme, number))
-        head.addWidget(self.name, 1)
+        head.addWidget(self.name)
+        head.addWidget(self.vendor)
+        head.addStretch(1)
         head.addWidget(self.badge)
         self.vram = VramBlock(theme)
         self.cells = {
@@ -76,20 +76,25 @@ class CardPanel(Panel):
         for field, cell in self.cells.items():
             cell.show_reading(getattr(readings, field))
         limit = readings.limit
-        self.badge.set_badge(limit.text, limit.tone, limit.icon)
+        if self.badge.text != limit.text:
+            self.badge.set_badge(limit.text, limit.tone, limit.icon)
+            self._fit_name()
         if self.badge.toolTip() != limit.tip:
             self.badge.setToolTip(limit.tip)
         set_role(self.name, "muted" if readings.lost else "")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A long name is cut at its end, the whole one is in the tooltip."""
+        """In a narrow panel the vendor goes first, then the end of the name."""
         super().resizeEvent(event)
         self._fit_name()
 
     def _fit_name(self) -> None:
-        room = self.name.width()
         metrics = QFontMetricsF(self.name.font())
-        fitted = metrics.elidedText(self._name_text, Qt.TextElideMode.ElideRight, room)
+        # Padding, chip, the gaps of the row, and the badge.
+        room = self.width() - 32 - CHIP_PX - 4 * 8 - self.badge.sizeHint().width()
+        vendor_px = self.vendor.sizeHint().width()
+        self.vendor.setVisible(metrics.horizontalAdvance(self._name_text) + vendor_px + 8 <= room)
+        fitted = metrics.elidedText(self._name_text, Qt.TextElideMode.ElideRight, max(room, 40))
         if fitted != self.name.text():
             self.name.setText(fitted)
         self.name.setToolTip(self.gpu.name if fitted != self._name_text else "")

@@ -181,7 +181,9 @@ class DenseModel(QAbstractTableModel):
         """Text for screen readers and tests; the delegate paints from `rows`."""
         column = Column(index.column())
         if index.row() == len(self.rows):
-            return self._total_text(column) if role == Qt.ItemDataRole.DisplayRole else None
+            shown = role == Qt.ItemDataRole.DisplayRole
+            shown = shown or (role == Qt.ItemDataRole.ToolTipRole and column is Column.BAR)
+            return self._total_text(column) if shown else None
         row = self.rows[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)

@@ -159,10 +159,9 @@ def _power(s: GpuSample, missing: str, *, warned: bool) -> Reading:
 def _clocks(s: GpuSample, missing: str) -> Reading:
     if s.clock_sm_mhz is None and s.clock_memory_mhz is None:
         return Reading(text=MISSING, reason=missing)
-    memory = f"· {number_text(s.clock_memory_mhz)} MHz" if s.clock_memory_mhz else ""
+    memory = f"· {number_text(s.clock_memory_mhz)}" if s.clock_memory_mhz else ""
     return Reading(
         text=number_text(s.clock_sm_mhz),
-        unit="MHz",
         aside=memory,
         reason="Clock of the shaders, then of the memory.",
     )

@@ -44,7 +44,7 @@ def _card_lines(number: int, gpu: GpuInfo, rig: Rig, status: EngineStatus) -> li
         "power": r.power,
         "temperature": r.temperature,
         "fan": r.fan,
-        "clocks": r.clocks,
+        "clocks, MHz": r.clocks,
         "PCIe link": r.link,
     }
     what = [gpu.pci or "no PCI address", gpu.source]

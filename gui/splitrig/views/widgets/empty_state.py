@@ -124,6 +124,7 @@ class EmptyState(QWidget):
         self._sentence.setWordWrap(True)
         self._sentence.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self._sentence.setFixedWidth(TEXT_PX)
+        self._keep_height()
         middle = Qt.AlignmentFlag.AlignHCenter
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 32, 20, 20)
@@ -165,3 +166,8 @@ class EmptyState(QWidget):
         """Say something else."""
         self._title.setText(title)
         self._sentence.setText(sentence)
+        self._keep_height()
+
+    def _keep_height(self) -> None:
+        """The layout asks for the height at its own width, not at the narrower one of the text."""
+        self._sentence.setMinimumHeight(self._sentence.heightForWidth(TEXT_PX))

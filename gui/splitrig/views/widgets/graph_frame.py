@@ -17,7 +17,8 @@ LANE_PX = 28
 AXIS_PX = 22
 LEFT_PX = 88
 RIGHT_PX = 108
-ROW_MIN_PX = 72
+ROW_MIN_PX = 56
+VALUE_PX = 16
 PAD_PX = 9
 """Room above and below the scale of a row."""
 
@@ -60,7 +61,7 @@ class GraphFrame(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._now_s = 0.0
         self._values: tuple[tuple[Value, ...], ...] = ()
-        self._with_values = True
+        self._n_values = 1
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._make_fonts()
         theme.changed.connect(self._on_theme)
@@ -75,21 +76,25 @@ class GraphFrame(QWidget):
 
     def sizeHint(self) -> QSize:
         """As high as needed; a layout with a stretch gives more."""
-        return QSize(640, LANE_PX + AXIS_PX + ROW_MIN_PX * max(len(self.rows), 1))
+        return QSize(640, self.minimumSizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """The least that can be read."""
-        return QSize(360, LANE_PX + AXIS_PX + ROW_MIN_PX * max(len(self.rows), 1))
+        row_px = max(ROW_MIN_PX, self._n_values * VALUE_PX + 8)
+        return QSize(360, LANE_PX + AXIS_PX + row_px * max(len(self.rows), 1))
 
     @property
     def plot_rect(self) -> QRect:
         """Where the plots lie, all rows together."""
-        right = RIGHT_PX if self._with_values else PAD_PX
+        # Whole pixels for each row, so that lines beside and in the plots meet.
+        n = max(len(self.rows), 1)
+        height = max(self.height() - LANE_PX - AXIS_PX, 40) // n * n
+        right = RIGHT_PX if self._n_values else PAD_PX
         return QRect(
             LEFT_PX,
             LANE_PX,
             max(self.width() - LEFT_PX - right, 40),
-            max(self.height() - LANE_PX - AXIS_PX, 40),
+            height,
         )
 
     def row_rect(self, i: int) -> QRectF:
@@ -111,14 +116,14 @@ class GraphFrame(QWidget):
 
     # What is shown
 
-    def set_rows(self, rows: Sequence[Row], *, with_values: bool) -> None:
-        """Choose the graphs of the stack, and whether values stand beside them."""
-        if tuple(rows) == self.rows and with_values == self._with_values:
+    def set_rows(self, rows: Sequence[Row], *, n_values: int) -> None:
+        """Choose the graphs of the stack, and how many values stand beside each."""
+        if tuple(rows) == self.rows and n_values == self._n_values:
             return
         self.rows = tuple(rows)
         self.tops = tuple(100.0 for _ in rows)
         self._values = tuple(() for _ in rows)
-        self._with_values = with_values
+        self._n_values = n_values
         self.setMinimumHeight(self.minimumSizeHint().height())
         self.updateGeometry()
         self.update()
@@ -147,7 +152,7 @@ class GraphFrame(QWidget):
     def set_values(self, values: Sequence[tuple[Value, ...]]) -> None:
         """Numbers beside the rows; only what changed is painted again."""
         new = tuple(values)
-        if new == self._values or not self._with_values:
+        if new == self._values or not self._n_values:
             self._values = new
             return
         left = self.plot_rect.right() + 1
@@ -222,7 +227,7 @@ class GraphFrame(QWidget):
             text = number_text(top * share, 0 if (top * share).is_integer() else 1)
             box = QRectF(0, y - 7, LEFT_PX - 8, 14)
             painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
-        if self._with_values:
+        if self._n_values:
             self._paint_values(painter, row, self._values[i] if i < len(self._values) else (), area)
 
     def _paint_values(
@@ -235,7 +240,8 @@ class GraphFrame(QWidget):
         for n, value in enumerate(values):
             top = area.top() + PAD_PX - 3 + n * pitch
             if value.card is not None:
-                chip = QRectF(left, top + (pitch - 16) / 2, 16, 16)
+                side = 16 if pitch >= 20 else 14
+                chip = QRectF(left, top + (pitch - side) / 2, side, side)
                 paint_chip(painter, theme, chip, value.card.number)
             painter.setFont(self._value_font)
             painter.setPen(theme.colour("muted" if value.text == MISSING else "text"))

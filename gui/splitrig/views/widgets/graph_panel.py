@@ -225,7 +225,8 @@ class HistoryPanel(QFrame):
 
     def _apply_rows(self) -> None:
         rows = [row for row in ROWS if row.key in self._keys]
-        self.frame.set_rows(rows, with_values=len(self._cards) <= VALUES_UP_TO)
+        n = max(len(self._cards), 1)
+        self.frame.set_rows(rows, n_values=n if n <= VALUES_UP_TO else 0)
         if self.stack is not None:
             self.stack.build(self.frame.rows)
             self._dress()

@@ -47,12 +47,18 @@ class Backdrop(QGraphicsItem):
         self._marks: list[tuple[QPen, QLineF]] = []
         self.setZValue(-10)
 
-    def set_grid(
-        self, pen: QPen, edge: QPen | None, seconds: int, *, low: float, high: float, top: float
-    ) -> None:
-        """Lines at the ticks of both axes, and one that parts the row from the one above."""
+    def set_grid(self, pen: QPen, edge: QPen | None, box: QRectF, *, top: float) -> None:
+        """Lines at the ticks of both axes, and one that parts the row from the one above.
+
+        Args:
+            pen: Of the grid.
+            edge: Of the line at the upper end; `None` for the first row.
+            box: Seconds before now, and the row's range in its unit.
+            top: Top of the scale in its unit.
+        """
         self.prepareGeometryChange()
-        self._box = QRectF(-seconds, low, seconds, high - low)
+        self._box = box
+        seconds, low, high = round(box.width()), box.top(), box.bottom()
         self._grid_pen, self._edge = pen, edge
         self._grid = [QLineF(-seconds, y, 0, y) for y in (0.0, top / 2, top)]
         self._grid += [QLineF(x, low, x, high) for x, _text in time_ticks(seconds)]
@@ -74,8 +80,10 @@ class Backdrop(QGraphicsItem):
         painter.setPen(self._grid_pen)
         painter.drawLines(self._grid)
         if self._edge is not None:
+            # Half a pixel inside, or rounding puts it outside in some rows.
+            y = self._box.bottom() - 0.5 / abs(painter.worldTransform().m22() or 1.0)
             painter.setPen(self._edge)
-            painter.drawLine(self._box.bottomLeft(), self._box.bottomRight())
+            painter.drawLine(QLineF(self._box.left(), y, self._box.right(), y))
         for pen, line in self._marks:
             painter.setPen(pen)
             painter.drawLine(line)
@@ -156,9 +164,8 @@ class PlotStack:
         for i, (box, backdrop) in enumerate(zip(self._boxes, self._backdrops, strict=True)):
             low, high = self._frame.y_range(i)
             box.setRange(xRange=(-seconds, 0), yRange=(low, high), padding=0)
-            backdrop.set_grid(
-                grid, edge if i else None, seconds, low=low, high=high, top=self._frame.tops[i]
-            )
+            area = QRectF(-seconds, low, seconds, high - low)
+            backdrop.set_grid(grid, edge if i else None, area, top=self._frame.tops[i])
         self._dress_curves()
 
     def show_window(

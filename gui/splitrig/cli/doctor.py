@@ -1,0 +1,189 @@
+"""`splitrig doctor`: what works on this machine, what does not, and the way out."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from splitrig import __version__
+from splitrig.cli.options import detected_rig
+from splitrig.core.errors import SplitRigError
+from splitrig.core.gpu import Rig, Severity
+from splitrig.core.units import gib_text
+from splitrig.services.engines.llama_server import find_llama_server
+from splitrig.services.models.demo import demo_model
+from splitrig.services.models.gguf import read_model
+from splitrig.services.store.settings import SettingsStore, config_dir, log_dir
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: `state` is ok, note or problem; `hint` is the way out."""
+
+    id: str
+    state: str
+    message: str
+    hint: str = ""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("doctor", help="say what works here and what does not")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print every finding; 0 when none is a problem."""
+    rig = detected_rig()
+    findings = [
+        _program(),
+        *_cards(rig),
+        *_engine(rig),
+        *_ollama(),
+        _model(),
+        *_folders(),
+        _display(),
+    ]
+    if options.json:
+        print(json.dumps({"checks": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.state:8} {finding.message}")
+            if finding.hint:
+                print(f"{'':8} {finding.hint}")
+    return 1 if any(finding.state == PROBLEM for finding in findings) else 0
+
+
+def _program() -> Finding:
+    system = f"{platform.system()} {platform.release()}"
+    text = f"SplitRig {__version__}, Python {platform.python_version()}, {system}"
+    return Finding(id="program", state=OK, message=text)
+
+
+def _cards(rig: Rig) -> list[Finding]:
+    findings = [
+        Finding(
+            id=f"card-{number}",
+            state=PROBLEM if (sample := rig.samples.get(gpu.id)) and sample.lost else OK,
+            message=f"{gpu.name}, {gib_text(gpu.vram_total_bytes)} GiB, at {gpu.pci or 'no bus'}, "
+            f"driver {gpu.driver or 'unknown'}, read through {gpu.source}",
+            hint="It stopped answering; restart the machine." if sample and sample.lost else "",
+        )
+        for number, gpu in enumerate(rig.gpus)
+    ]
+    findings += [
+        Finding(
+            id=note.id,
+            state=NOTE if note.severity is Severity.INFO else PROBLEM,
+            message=note.message,
+            hint=note.detail,
+        )
+        for note in rig.notes
+    ]
+    if not rig.gpus:
+        findings.append(
+            Finding(
+                id="no-card",
+                state=NOTE,
+                message="No graphics card was found.",
+                hint="./run --demo opens a demo rig with a real engine on the processor.",
+            )
+        )
+    return findings
+
+
+def _engine(rig: Rig) -> list[Finding]:
+    try:
+        server = find_llama_server(SettingsStore().load().engine.llama_server)
+        build = server.capabilities().build
+        devices = server.list_devices()
+    except SplitRigError as error:
+        return [Finding(id="engine", state=PROBLEM, message=error.message, hint=error.hint)]
+    names = ", ".join(f"{d.name} {d.description}" for d in devices) or "no card"
+    findings = [
+        Finding(id="engine", state=OK, message=f"llama.cpp build {build} starts and sees {names}")
+    ]
+    if rig.gpus and not devices:
+        findings.append(
+            Finding(
+                id="engine-blind",
+                state=PROBLEM,
+                message=f"The engine sees none of the {len(rig.gpus)} cards.",
+                hint="Install the cards' Vulkan driver, or choose a llama-server built for them.",
+            )
+        )
+    if server.rpc_server is None:
+        findings.append(
+            Finding(
+                id="rpc-server",
+                state=NOTE,
+                message="There is no ggml-rpc-server beside the engine, so no demo rig.",
+                hint="The llama-server that ./run installs has one.",
+            )
+        )
+    return findings
+
+
+def _ollama() -> list[Finding]:
+    import httpx
+    import ollama
+
+    try:
+        count = len(ollama.Client(timeout=1).list().models)
+    except (ConnectionError, httpx.HTTPError, ollama.ResponseError):
+        return [Finding(id="ollama", state=NOTE, message="Ollama is not running.")]
+    return [Finding(id="ollama", state=OK, message=f"Ollama is running with {count} models.")]
+
+
+def _model() -> Finding:
+    path = demo_model()
+    if path is None:
+        return Finding(
+            id="demo-model",
+            state=NOTE,
+            message="The demo model is not installed.",
+            hint="Run ./run --setup.",
+        )
+    try:
+        model = read_model(path)
+    except SplitRigError as error:
+        return Finding(id="demo-model", state=PROBLEM, message=error.message, hint=error.hint)
+    return Finding(id="demo-model", state=OK, message=f"The demo model is there: {model.path.name}")
+
+
+def _folders() -> list[Finding]:
+    findings = []
+    places: tuple[tuple[str, Callable[[], Path]], ...] = (
+        ("settings", config_dir),
+        ("logs", log_dir),
+    )
+    for name, folder in places:
+        path = folder()
+        existing = next((p for p in (path, *path.parents) if p.exists()), path)
+        good = existing.is_dir() and os.access(existing, os.W_OK)
+        findings.append(
+            Finding(
+                id=f"folder-{name}",
+                state=OK if good else PROBLEM,
+                message=f"The folder for {name} can{'' if good else 'not'} be written.",
+                hint="" if good else f"Make {existing} writable.",
+            )
+        )
+    return findings
+
+
+def _display() -> Finding:
+    if not sys.platform.startswith("linux"):
+        return Finding(id="display", state=OK, message="A display is there.")
+    there = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+    return Finding(
+        id="display",
+        state=OK if there else NOTE,
+        message="A display is there." if there else "No display: only the headless commands work.",
+    )

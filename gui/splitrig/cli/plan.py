@@ -1,0 +1,146 @@
+"""`splitrig plan`: where every byte of a model would lie, without loading it."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from splitrig.cli.options import (
+    add_plan_options,
+    detected_rig,
+    file_devices,
+    free_mib_devices,
+    plan_request,
+    rig_devices,
+)
+from splitrig.cli.table import table
+from splitrig.core.errors import SplitRigError
+from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.speed import BAND, Speed, estimate_speed
+from splitrig.core.units import gib_text, number_text
+from splitrig.services.models.gguf import read_model
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("plan", help="plan a model onto cards without loading it")
+    add_plan_options(parser)
+    rig = parser.add_mutually_exclusive_group()
+    rig.add_argument("--free-mib", metavar="24000,10000", help="free memory of imagined cards")
+    rig.add_argument("--rig", type=Path, metavar="FILE", help="a rig of cards by name")
+    parser.add_argument("--no-overhead", action="store_true", help="leave out runtime overhead")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan; 0 also when it does not fit, for the question was answered."""
+    model = read_model(options.model)
+    devices, bandwidths = _devices(options)
+    if options.no_overhead:
+        devices = tuple(replace(device, overhead_bytes=0) for device in devices)
+    if not devices:
+        raise SplitRigError(
+            "No card was found to plan for.",
+            "Give free memory with --free-mib 24000,10000 or a rig with --rig FILE.",
+        )
+    plan = make_plan(model, devices, plan_request(options, len(devices)))
+    speed = estimate_speed(model, plan, bandwidths)
+    if options.json:
+        print(json.dumps(as_json(plan, speed), indent=2))
+    else:
+        print(as_text(model.name, plan, speed))
+    return 0
+
+
+def _devices(
+    options: argparse.Namespace,
+) -> tuple[tuple[PlanDevice, ...], tuple[float | None, ...]]:
+    """The devices to plan for and their bandwidths, GB/s."""
+    if options.free_mib is not None:
+        devices = free_mib_devices(options.free_mib)
+        return devices, (None,) * len(devices)
+    if options.rig is not None:
+        return file_devices(options.rig)
+    rig = detected_rig()
+    devices = rig_devices(rig)
+    known = {gpu.id: gpu.bandwidth_gbps for gpu in rig.gpus}
+    return devices, tuple(known.get(device.id) for device in devices)
+
+
+def as_json(plan: Plan, speed: Speed) -> dict[str, object]:
+    """The plan in the shape that scripts rely on."""
+    notes = [*plan.notes, *([speed.note] if speed.note else [])]
+    return {
+        "devices": [
+            {
+                "name": device.name,
+                "layers": device.n_layers,
+                "first_layer": device.first_layer,
+                "has_output": device.has_output,
+                "model_bytes": device.model_bytes,
+                "kv_bytes": device.kv_bytes,
+                "compute_bytes": device.compute_bytes,
+                "overhead_bytes": device.overhead_bytes,
+                "free_bytes": device.free_bytes,
+            }
+            for device in plan.devices
+        ],
+        "host": {
+            "model_bytes": plan.host.model_bytes,
+            "kv_bytes": plan.host.kv_bytes,
+            "compute_bytes": plan.host.compute_bytes,
+        },
+        "split": list(plan.split),
+        "fits": plan.fits,
+        "speed": {
+            "expected_tok_s": speed.expected_tok_s,
+            "ceiling_tok_s": speed.ceiling_tok_s,
+        },
+        "notes": notes,
+    }
+
+
+def as_text(name: str, plan: Plan, speed: Speed) -> str:
+    """The plan as a page of text, GiB."""
+    rows: list[Sequence[str]] = [
+        (
+            device.name,
+            str(device.n_layers),
+            gib_text(device.model_bytes, 2),
+            gib_text(device.kv_bytes, 2),
+            gib_text(device.compute_bytes, 2),
+            gib_text(device.overhead_bytes, 2),
+            gib_text(device.free_bytes, 2),
+        )
+        for device in plan.devices
+    ]
+    host = plan.host
+    rows.append(
+        ("RAM", "", gib_text(host.model_bytes, 2), gib_text(host.kv_bytes, 2),
+         gib_text(host.compute_bytes, 2), "", "")
+    )  # fmt: skip
+    head = ("GiB", "layers", "weights", "KV cache", "compute", "overhead", "free")
+    lines = [name, "", table(head, rows), "", verdict(plan)]
+    if speed.expected_tok_s is not None and speed.ceiling_tok_s is not None:
+        low, high = (speed.expected_tok_s * (1 + sign * BAND) for sign in (-1, 1))
+        lines.append(
+            f"Expected {number_text(low)}–{number_text(high)} tok/s, at most "
+            f"{number_text(speed.ceiling_tok_s)}; the memory bandwidth allows no more."
+        )
+    lines += [*plan.notes, *([speed.note] if speed.note else [])]
+    return "\n".join(lines)
+
+
+def verdict(plan: Plan) -> str:
+    """Whether it fits, and where it is tight, in one sentence."""
+    tight = plan.tightest
+    if tight is None:
+        return "Nothing is offloaded."
+    if plan.fits:
+        return f"Fits; tightest is {tight.name} with {gib_text(tight.free_bytes, 2)} GiB free."
+    over = [
+        f"{device.name} is {gib_text(-device.free_bytes, 2)} GiB over"
+        for device in plan.devices
+        if device.free_bytes < 0
+    ]
+    return "Does not fit: " + ", ".join(over) + "."

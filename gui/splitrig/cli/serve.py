@@ -1,0 +1,192 @@
+"""`splitrig serve`: start the engine as the window would, and run until stopped."""
+
+import argparse
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from splitrig.cli.options import add_plan_options, detected_rig, plan_request, rig_devices, whole
+from splitrig.core.devices import backend_of
+from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_machine import HOST
+from splitrig.core.errors import EngineError
+from splitrig.core.gpu import Rig
+from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.units import mib_text
+from splitrig.services.engines.supervisor import Supervisor
+from splitrig.services.mailbox import Mailbox
+from splitrig.services.models.gguf import read_model
+from splitrig.services.store.settings import SettingsStore, log_dir
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("serve", help="start the engine and run it until stopped")
+    add_plan_options(parser)
+    parser.add_argument("--engine", choices=("llama.cpp",), default="llama.cpp")
+    parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
+    parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
+    parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
+    parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
+    say = _say_json if options.json else _say_text
+    binary = options.llama_server or SettingsStore().load().engine.llama_server
+    supervisor = Supervisor(Mailbox(), binary=binary, log_dir=log_dir())
+    with stop_on_signals() as stopped:
+        try:
+            rig = detected_rig(demo=options.demo)
+            rpc = tuple(options.rpc.split(",")) if options.rpc else ()
+            devices, names = engine_devices(supervisor, rig, options.model, rpc)
+            plan = make_plan(
+                read_model(options.model), devices, plan_request(options, len(devices))
+            )
+            request = LaunchRequest(
+                model=options.model,
+                gpu_ids=() if names else tuple(device.id for device in devices),
+                plan=plan_request(options, len(devices)),
+                devices=names,
+                rpc=rpc,
+                port=options.port,
+            )
+            supervisor.start(request, plan, rig)
+            return _watch(supervisor, say, stopped)
+        finally:
+            supervisor.close()
+
+
+def engine_devices(
+    supervisor: Supervisor, rig: Rig, model: Path, rpc: tuple[str, ...]
+) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
+    """Devices to plan for, and the engine's names where they are used as they are.
+
+    Raises:
+        EngineError: The engine sees no device to use.
+    """
+    if rpc:
+        listed = [d for d in supervisor.server().list_devices(rpc) if d.name.startswith("RPC")]
+        if not listed:
+            raise EngineError(
+                f"Nothing answers at {', '.join(rpc)}.", "Start ggml-rpc-server there first."
+            )
+        devices = tuple(
+            PlanDevice(name=d.name, id=d.name, free_bytes=d.free_bytes, backend=backend_of(d.name))
+            for d in listed
+        )
+        return devices, tuple(d.name for d in listed)
+    if rig.demo:
+        return rig_devices(rig), ()
+    device_map = supervisor.ask_devices(rig, model)
+    usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
+    if not usable:
+        reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
+        raise EngineError(
+            f"The engine has no card to use: {reasons}.",
+            "Try --demo, which lends the processor as two cards.",
+        )
+    return tuple(d for d in rig_devices(rig, device_map) if d.id in usable), ()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of ending at once."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda n, _frame: received.append(n)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _watch(supervisor: Supervisor, say: Callable[[EngineStatus], None], stopped: list[int]) -> int:
+    """Tell each change until the end; an engine that ends by itself is a failure."""
+    told: Phase | None = None
+    while True:
+        status = supervisor.status
+        if status.phase is not told:
+            told = status.phase
+            say(status)
+        if told is Phase.FAILED:
+            return 1
+        if told is Phase.STOPPED:
+            return 0
+        if stopped:
+            supervisor.stop()
+        time.sleep(0.05)
+
+
+def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
+    """Planned and actual bytes of each device, in the order of the split."""
+    if status.plan is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for name, device in zip(status.device_names, status.plan.devices, strict=True):
+        actual = status.actual.get(name)
+        rows.append(
+            {
+                "name": device.name,
+                "device": name,
+                "layers": status.layers.get(name, device.n_layers),
+                "planned": {
+                    "layers": device.n_layers,
+                    "model_bytes": device.model_bytes,
+                    "kv_bytes": device.kv_bytes,
+                    "compute_bytes": device.compute_bytes,
+                },
+                "actual": {
+                    "model_bytes": actual.model_bytes if actual else None,
+                    "kv_bytes": actual.kv_bytes if actual else None,
+                    "compute_bytes": actual.compute_bytes if actual else None,
+                },
+            }
+        )
+    return rows
+
+
+def _say_json(status: EngineStatus) -> None:
+    news: dict[str, object] = {"event": status.phase.value}
+    if status.phase is Phase.READY:
+        news |= {
+            "url": status.url,
+            "api_key": status.api_key,
+            "pid": status.pid,
+            "build": status.build,
+            "command": list(status.command),
+            "devices": devices_json(status),
+            "mismatches": list(status.mismatches),
+        }
+    if status.failure is not None:
+        news |= {"message": status.failure.message, "hint": status.failure.hint}
+    print(json.dumps(news), flush=True)
+
+
+def _say_text(status: EngineStatus) -> None:
+    match status.phase:
+        case Phase.READY:
+            print(f"Ready at {status.url} with the key {status.api_key}")
+            for name, device in zip(
+                status.device_names, status.plan.devices if status.plan else (), strict=True
+            ):
+                actual = status.actual[name]
+                print(
+                    f"  {device.name}: {device.n_layers} layers, weights "
+                    f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
+                )
+            host = status.actual.get(HOST)
+            if host is not None:
+                print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
+            for sentence in status.mismatches:
+                print(f"  {sentence}")
+            print("Ctrl-C stops it.", flush=True)
+        case Phase.FAILED if status.failure is not None:
+            print(f"{status.failure.message} {status.failure.hint}", flush=True)
+        case phase:
+            print(f"{phase.value.capitalize()} …" if phase.active else "Stopped.", flush=True)
