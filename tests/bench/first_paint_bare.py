@@ -1,4 +1,4 @@
-"""The peer: a window with one pyqtgraph plot; prints the ms from the parent's spawn to its paint."""
+"""The peer, a window with one pyqtgraph plot: prints the ms from its spawn to its first paint."""
 
 import os
 import sys

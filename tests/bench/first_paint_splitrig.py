@@ -3,9 +3,9 @@
 import sys
 
 from PySide6.QtWidgets import QApplication
+from tests.bench.first_paint_bare import FirstPaint
 
 from splitrig.app import Desktop, make_application
-from tests.bench.first_paint_bare import FirstPaint
 
 
 def main() -> int:

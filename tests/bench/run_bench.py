@@ -13,9 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "gui"), str(ROOT)]
 
-from splitrig.services.models.demo import demo_model  # noqa: E402 - after the path is set
 from tests.bench.start_time import raw_start_s, splitrig_start_s  # noqa: E402
 from tests.fakes.nvml import fake_nvml  # noqa: E402
+
+from splitrig.services.models.demo import demo_model  # noqa: E402 - after the path is set
 
 HERE = ROOT / "tests" / "bench"
 
@@ -62,7 +63,9 @@ def first_paint(env: dict[str, str]) -> Row:
         bare.append(float(child("first_paint_bare.py", env=env)))
         ours.append(float(child("first_paint_splitrig.py", env=env)))
     a, b = statistics.median(ours), statistics.median(bare)
-    return Row("first paint", f"{a:.0f} ms", f"{b:.0f} ms bare", f"{a / b:.2f}", "≤ 1.6", a <= 1.6 * b)
+    return Row(
+        "first paint", f"{a:.0f} ms", f"{b:.0f} ms bare", f"{a / b:.2f}", "≤ 1.6", a <= 1.6 * b
+    )
 
 
 def idle(env: dict[str, str]) -> list[Row]:
@@ -73,7 +76,9 @@ def idle(env: dict[str, str]) -> list[Row]:
         cpu, rss = figures["cpu_pct"], figures["rss_mib"]
         cards = f"{figures['cards']} cards, 1 Hz"
         rows.append(Row(f"idle CPU, {page} page", f"{cpu:.1f} %", cards, "", "≤ 6 %", cpu <= 6))
-        rows.append(Row(f"memory, {page} page", f"{rss:.0f} MiB", cards, "", "≤ 180 MiB", rss <= 180))
+        rows.append(
+            Row(f"memory, {page} page", f"{rss:.0f} MiB", cards, "", "≤ 180 MiB", rss <= 180)
+        )
     return rows
 
 
@@ -88,15 +93,20 @@ def tokens(env: dict[str, str], model: Path) -> Row:
     )  # fmt: skip
 
 
-def start_time(folder: Path, model: Path) -> Row:
+def start_time(model: Path) -> Row:
     """Start to healthy against the bare engine; the runs alternate."""
     ours, raw = [], []
-    for number in range(5):
+    for _ in range(5):
         raw.append(raw_start_s(model))
-        ours.append(splitrig_start_s(model, folder / f"logs{number}"))
+        ours.append(splitrig_start_s(model))
     a, b = statistics.median(ours), statistics.median(raw)
     return Row(
-        "start to healthy", f"{a:.2f} s", f"{b:.2f} s raw", f"{a - b:+.2f} s", "≤ +0.5 s", a <= b + 0.5
+        "start to healthy",
+        f"{a:.2f} s",
+        f"{b:.2f} s raw",
+        f"{a - b:+.2f} s",
+        "≤ +0.5 s",
+        a <= b + 0.5,
     )
 
 
@@ -110,7 +120,7 @@ def main() -> int:
         folder = Path(name)
         eight = environment(folder, fake_nvml.EIGHT_CARDS)
         none = environment(folder / "none", None)
-        rows = [first_paint(none), *idle(eight), tokens(none, model), start_time(folder, model)]
+        rows = [first_paint(none), *idle(eight), tokens(none, model), start_time(model)]
     print(f"{'':4} {'figure':28} {'ours':>10} {'against':>18} {'result':>9} {'bound':>10}")
     for row in rows:
         print(

@@ -14,7 +14,7 @@ from pathlib import Path
 from PySide6.QtCore import QEventLoop, QTimer
 
 from splitrig.app import Desktop, make_application
-from splitrig.core.chat import Message, Role
+from splitrig.core.chat import ChatOptions, Message, Role
 from splitrig.core.engine import Phase
 
 TOKENS = 200
@@ -22,7 +22,7 @@ TURNS = 5
 QUESTION = "Write a long story about a lighthouse keeper, her dog and the sea."
 
 
-def wait(desktop: Desktop, condition, timeout_s: float) -> None:  # noqa: ANN001 - any callable
+def wait(desktop: Desktop, condition, timeout_s: float) -> None:
     """Run the event loop until `condition` holds."""
     loop = QEventLoop()
     timer = QTimer()
@@ -40,23 +40,24 @@ def by_curl(url: str, key: str, body: dict[str, object]) -> float:
     """tok/s of one streamed answer, read line by line from curl."""
     command = ["curl", "-sN", f"{url}/v1/chat/completions", "-H", f"Authorization: Bearer {key}"]
     command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
-    times = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
         assert curl.stdout is not None
-        for line in curl.stdout:
-            if line.startswith("data: {") and '"content":"' in line:
-                times.append(time.monotonic())
+        times = [
+            time.monotonic()
+            for line in curl.stdout
+            if line.startswith("data: {") and '"content":"' in line
+        ]
     return (len(times) - 1) / (times[-1] - times[0])
 
 
 def by_window(desktop: Desktop) -> float:
     """tok/s of one answer asked and drawn by the window, timed by its own client."""
-    before = desktop.answers_finished
-    desktop.ask([Message(Role.USER, QUESTION)], {"max_tokens": TOKENS, "temperature": 0.0})
+    before = desktop.answers_ended
+    desktop.ask([Message(Role.USER, QUESTION)], ChatOptions(max_tokens=TOKENS, temperature=0.0))
     start = time.monotonic()
-    wait(desktop, lambda: desktop.answers_finished > before, 120)
-    stats = desktop.last_stats
-    assert stats is not None
+    wait(desktop, lambda: desktop.answers_ended > before, 120)
+    assert desktop.last_answer is not None
+    stats = desktop.last_answer.stats
     assert stats.first_token_s is not None
     return (stats.tokens - 1) / (time.monotonic() - start - stats.first_token_s)
 

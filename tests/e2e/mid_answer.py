@@ -12,7 +12,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from splitrig.app import Desktop, make_application
-from splitrig.core.chat import Message, Role
+from splitrig.core.chat import ChatOptions, Message, Role
 from splitrig.core.engine import EngineStatus, Phase
 
 
@@ -30,13 +30,13 @@ def main() -> int:
     def ask(status: EngineStatus) -> None:
         if status.phase is Phase.READY:
             question = "Tell me everything you know about the sea, at great length."
-            desktop.ask([Message(Role.USER, question)], {"max_tokens": 1500})
+            desktop.ask([Message(Role.USER, question)], ChatOptions(max_tokens=1500))
         elif status.phase is Phase.FAILED:
             print(json.dumps({"failed": str(status.failure)}), flush=True)
 
     def tell(*_news: object) -> None:
-        stats = desktop.last_stats
-        if stats is not None and stats.tokens >= 3 and not told:
+        answer = desktop.last_answer
+        if answer is not None and answer.stats.tokens >= 3 and not told:
             told.append(True)
             children = psutil.Process().children(recursive=True)
             names = {p.pid: p.name() for p in children}

@@ -6,16 +6,15 @@ import time
 from pathlib import Path
 
 from splitrig.cli.options import detected_rig, rig_devices
-from splitrig.cli.serve import devices_json, stop_on_signals
+from splitrig.cli.serve import devices_json, lent_devices, stop_on_signals
 from splitrig.cli.table import table
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.devices import DeviceMap
 from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import EngineError, ModelFileError
-from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, PlanRequest, make_plan
-from splitrig.core.units import GIB, mib_text, number_text
+from splitrig.core.units import mib_text, number_text
 from splitrig.services.chat.client import ChatClient
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
@@ -59,7 +58,10 @@ def run(options: argparse.Namespace) -> int:
         finally:
             supervisor.close()
     after = supervisor.status
-    good = not status.mismatches and answer.stats.tokens > 0 and after.phase is Phase.STOPPED
+    as_planned = not status.mismatches and all(
+        row["layers"] == row["planned"]["layers"] for row in devices_json(status)
+    )
+    good = as_planned and answer.stats.tokens > 0 and after.phase is Phase.STOPPED
     if options.json:
         print(json.dumps(_as_json(rig, status, answer, good=good), indent=2))
     else:
@@ -79,10 +81,7 @@ def _request(
             devices = {d.id: d for d in rig_devices(rig, device_map)}
             request = LaunchRequest(model=model, gpu_ids=tuple(ids), plan=plan, log_layers=True)
             return request, tuple(devices[gpu_id] for gpu_id in ids)
-    devices_two = tuple(
-        PlanDevice(name=f"RPC{n}", id=f"demo-{n}", free_bytes=8 * GIB, backend=Backend.RPC)
-        for n in range(2)
-    )
+    devices_two = lent_devices(2)
     request = LaunchRequest(
         model=model, gpu_ids=tuple(d.id for d in devices_two), plan=plan, log_layers=True
     )

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from splitrig.cli.options import add_plan_options, detected_rig, plan_request, rig_devices, whole
 from splitrig.core.devices import backend_of
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
 from splitrig.core.engine_machine import HOST
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import EngineError, SplitRigError
+from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
 from splitrig.core.units import mib_text
@@ -43,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
         try:
             rig = detected_rig(demo=options.demo)
             rpc = tuple(options.rpc.split(",")) if options.rpc else ()
-            devices, names = engine_devices(supervisor, rig, options.model, rpc)
+            n_lent = options.tensor_split.count(",") + 1 if options.tensor_split else 2
+            devices, names = engine_devices(supervisor, rig, options.model, rpc, n_lent)
+            if not options.json and not names and devices[0].id.startswith("demo-"):
+                print(f"No card is used: the processor lends {len(devices)} devices.")
             plan = make_plan(
                 read_model(options.model), devices, plan_request(options, len(devices))
             )
@@ -57,14 +63,22 @@ def run(options: argparse.Namespace) -> int:
             )
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
+        except SplitRigError as error:
+            if not options.json:
+                raise
+            failure = Failure(message=error.message, hint=error.hint)
+            say(EngineStatus(phase=Phase.FAILED, failure=failure))
+            return 1
         finally:
             supervisor.close()
 
 
 def engine_devices(
-    supervisor: Supervisor, rig: Rig, model: Path, rpc: tuple[str, ...]
+    supervisor: Supervisor, rig: Rig, model: Path, rpc: tuple[str, ...], n_lent: int = 2
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """Devices to plan for, and the engine's names where they are used as they are.
+
+    Where there is no card at all the processor lends `n_lent` devices, as in the demo.
 
     Raises:
         EngineError: The engine sees no device to use.
@@ -82,6 +96,8 @@ def engine_devices(
         return devices, tuple(d.name for d in listed)
     if rig.demo:
         return rig_devices(rig), ()
+    if not rig.gpus:
+        return lent_devices(n_lent), ()
     device_map = supervisor.ask_devices(rig, model)
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
@@ -91,6 +107,15 @@ def engine_devices(
             "Try --demo, which lends the processor as two cards.",
         )
     return tuple(d for d in rig_devices(rig, device_map) if d.id in usable), ()
+
+
+def lent_devices(n_devices: int) -> tuple[PlanDevice, ...]:
+    """Devices lent by the processor, which share the free memory of the computer."""
+    free_bytes = psutil.virtual_memory().available // n_devices
+    return tuple(
+        PlanDevice(name=f"RPC{n}", id=f"demo-{n}", free_bytes=free_bytes, backend=Backend.RPC)
+        for n in range(n_devices)
+    )
 
 
 @contextmanager

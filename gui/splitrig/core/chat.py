@@ -54,6 +54,7 @@ class AnswerStats:
         tok_s: Speed of generation, tokens per second, as the engine measured it; counted here
             for engines that send no timings.
         finish_reason: `stop`, `length`, or `cancelled`; `None` while it runs or when it broke.
+        counted_by_engine: The engine tells `tokens`; otherwise each chunk with text is one.
     """
 
     prompt_tokens: int | None = None
@@ -64,6 +65,7 @@ class AnswerStats:
     tokens: int = 0
     tok_s: float | None = None
     finish_reason: str | None = None
+    counted_by_engine: bool = False
 
     @property
     def context_tokens(self) -> int | None:
@@ -217,6 +219,9 @@ def _prompt(chunk: Mapping[str, Any]) -> tuple[int | None, int | None, int | Non
 
 def _generated(chunk: Mapping[str, Any]) -> tuple[int | None, float | None]:
     """Tokens generated so far and their speed."""
+    if _table(chunk, "prompt_progress"):
+        # The `timings` of these chunks still hold the figures of the answer before.
+        return None, None
     timings = _table(chunk, "timings")
     tokens = _count(timings, "predicted_n")
     if tokens is None:
@@ -238,7 +243,11 @@ def count_delta(stats: AnswerStats, delta: ChatDelta, elapsed_s: float) -> Answe
     if first is None and visible:
         first = elapsed_s
     tokens, tok_s = delta.tokens, delta.tok_s
-    if tokens is None:
+    by_engine = stats.counted_by_engine or tokens is not None
+    if tokens is None and by_engine:
+        # One token may come in several chunks, and only one of them has the timings.
+        tokens = stats.tokens
+    elif tokens is None:
         tokens = stats.tokens + int(visible)
         if visible and tokens > 1 and first is not None and elapsed_s > first:
             tok_s = (tokens - 1) / (elapsed_s - first)
@@ -252,6 +261,7 @@ def count_delta(stats: AnswerStats, delta: ChatDelta, elapsed_s: float) -> Answe
         tokens=max(tokens, stats.tokens),
         tok_s=_newer(tok_s, stats.tok_s),
         finish_reason=_newer(delta.finish_reason, stats.finish_reason),
+        counted_by_engine=by_engine,
     )
 
 

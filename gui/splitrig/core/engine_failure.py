@@ -1,5 +1,6 @@
 """Turns the end of an engine into one sentence that says what happened and one that helps."""
 
+import re
 import signal
 from collections.abc import Mapping
 
@@ -8,6 +9,7 @@ from splitrig.core.engine_log import BufferKind, LoadLog, Trouble, TroubleKind
 from splitrig.core.units import MIB, number_text
 
 TAIL_LINES = 20
+_PREFIX = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} [A-Z] ")
 LESS_MEMORY = (
     "Shorten the context, move the split away from this card, or keep some layers off the cards."
 )
@@ -168,7 +170,8 @@ def _tell_code(code: int | None, tail: tuple[str, ...], *, was_ready: bool) -> t
         )
     when = "while it was running" if was_ready else "before it was ready"
     how = _how(code)
-    last = next((line.strip() for line in reversed(tail) if line.strip()), "")
+    said = [text for line in tail if (text := _PREFIX.sub("", line).strip())]
+    last = next((text for text in reversed(said) if "rror" in text), said[-1] if said else "")
     hint = "Launch it again; if it happens again, look at its log."
     return (f"The engine ended {when}{how}." + (f" Last line: {last[:160]}" if last else "")), hint
 

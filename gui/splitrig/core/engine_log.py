@@ -50,6 +50,14 @@ class TroubleKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceListed:
+    """The engine could take a device; behind an RPC server the description is its address."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceUsed:
     """The engine takes a device: its name, description, PCI address if known, free bytes."""
 
@@ -61,7 +69,7 @@ class DeviceUsed:
 
 @dataclass(frozen=True, slots=True)
 class BufferSeen:
-    """The engine took a buffer, bytes; `device` is as printed, without an RPC address."""
+    """The engine took a buffer, bytes; `device` is as printed, such as `RPC0[127.0.0.1:50151]`."""
 
     device: str
     kind: BufferKind
@@ -107,7 +115,7 @@ class Trouble:
     text: str = ""
 
 
-LogEvent = DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
+LogEvent = DeviceListed | DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +123,15 @@ class LoadLog:
     """What the log has said since the start of the process.
 
     Attributes:
+        listed: Devices the engine could take, in its own order.
         used: Devices the engine took.
         buffers: Buffers, in the order of the log.
         layers: Layers with their devices; empty without `-lv 5`.
-        troubles: Error lines.
+        troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
     """
 
+    listed: tuple[DeviceListed, ...] = ()
     used: tuple[DeviceUsed, ...] = ()
     buffers: tuple[BufferSeen, ...] = ()
     layers: tuple[LayerAssigned, ...] = ()
@@ -129,8 +139,21 @@ class LoadLog:
     build: str | None = None
 
     def device_of(self, printed: str) -> str:
-        """The device a printed buffer belongs to; what is no used device is the host."""
-        return printed if any(d.name == printed for d in self.used) else HOST
+        """The device a printed buffer belongs to; what is no used device is the host.
+
+        `RPC0[127.0.0.1:50151]` is the first device *of that server*: the first ones of two
+        servers are both called RPC0, and only the list of devices tells which is which.
+        """
+        name = printed
+        if remote := _REMOTE.fullmatch(printed):
+            of_server = [
+                d.name
+                for d in self.listed or sorted(self.used, key=str)
+                if d.description == remote[2]
+            ]
+            number = int(remote[1])
+            name = of_server[number] if number < len(of_server) else f"RPC{number}"
+        return name if any(d.name == name for d in self.used) else HOST
 
     def bytes_on(self, kind: BufferKind) -> dict[str, int]:
         """Bytes of one kind by device, the host's summed under `host`."""
@@ -152,8 +175,10 @@ class LoadLog:
 _DEVICE = re.compile(r"using device (\S+) \((.*)\) \(([^()]*)\) - (\d+) MiB free")
 _BUFFER = re.compile(
     r"(?:load_tensors|llama_kv_cache\w*|llama_memory\w*|sched_reserve|llama_context\w*):\s+"
-    r"(\S+?)(?:\[[^\]]*\])?\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB"
+    r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB"
 )
+_REMOTE = re.compile(r"RPC(\d+)\[(.+)\]")
+_LISTED = re.compile(r" - (\w+) *: (.*) \(\d+ MiB, \d+ MiB free\)")
 _KINDS = {
     "model": BufferKind.MODEL,
     "KV": BufferKind.KV,
@@ -183,12 +208,17 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
         (TroubleKind.OUT_OF_MEMORY, r"unable to allocate (?P<subject>\S+) buffer", ""),
         (
             TroubleKind.OUT_OF_MEMORY,
-            r"failed to allocate (?P<subject>\S+?)(?:\[[^\]]*\])? buffer of size (?P<size>\d+)",
+            r"failed to allocate (?P<subject>\S+) buffer of size (?P<size>\d+)",
             "B",
         ),
         (
             TroubleKind.OUT_OF_MEMORY,
-            r"tensor \(\S+\) in a buffer \((?P<subject>[^)\[]+)[^)]*\) that cannot run",
+            r"tensor \(\S+\) in a buffer \((?P<subject>[^)]+)\) that cannot run",
+            "",
+        ),
+        (
+            TroubleKind.OUT_OF_MEMORY,
+            r"ErrorOutOfDeviceMemory|(?i:cuda|rocm|hip) error: out of memory",
             "",
         ),
         (TroubleKind.HOST_OUT_OF_MEMORY, r"std::bad_alloc|[Cc]annot allocate memory", ""),
@@ -216,12 +246,24 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
         ),
         (
             TroubleKind.MODEL_BROKEN,
-            r"tensor '(?P<subject>[^']+)' data is not within the file bounds",
+            r"(?P<subject>tensor '[^']+' data is not within the file bounds)",
+            "",
+        ),
+        (
+            TroubleKind.MODEL_BROKEN,
+            r"gguf_init_from_\w+: (?P<subject>.+)",
             "",
         ),
         (TroubleKind.MODEL_REFUSED, r"error loading model: (?P<subject>.+)", ""),
     )
 )
+
+
+_SUSPICIOUS = re.compile(
+    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|not within|gguf_init"
+)
+"""Words of which every error line has one; spares the others the long list above."""
+MOST_TROUBLES = 16
 
 
 def read_line(line: str) -> LogEvent | None:
@@ -238,7 +280,9 @@ def read_line(line: str) -> LogEvent | None:
     for words, mark in _MARKS:
         if words in line:
             return Passed(mark)
-    return _trouble(line)
+    if " MiB free)" in line and (match := _LISTED.search(line)):
+        return DeviceListed(match[1], match[2].strip())
+    return _trouble(line) if _SUSPICIOUS.search(line) else None
 
 
 def _trouble(line: str) -> Trouble | None:
@@ -261,9 +305,13 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
     """The log with one more event.
 
     A model buffer after a compute buffer begins a new load (a build that first tries what fits
-    prints several): what was seen before is then forgotten.
+    prints several): what was seen before is then forgotten, as a new context forgets the caches
+    of the one before. Compute buffers are reserved again until the largest graph fits: the last
+    one of a device stands.
     """
     match event:
+        case DeviceListed():
+            return replace(log, listed=(*(d for d in log.listed if d.name != event.name), event))
         case DeviceUsed():
             return replace(log, used=(*(d for d in log.used if d.name != event.name), event))
         case BufferSeen():
@@ -271,6 +319,10 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
                 b.kind is BufferKind.COMPUTE for b in log.buffers
             )
             before = () if begun_again else log.buffers
+            if event.kind in (BufferKind.COMPUTE, BufferKind.OUTPUT):
+                before = tuple(
+                    b for b in before if (b.device, b.kind) != (event.device, event.kind)
+                )
             return replace(log, buffers=(*before, event))
         case LayerAssigned():
             before_layers = () if event.layer == 0 else log.layers
@@ -278,6 +330,9 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case BuildNamed():
             return replace(log, build=event.build)
         case Trouble():
-            return replace(log, troubles=(*log.troubles, event))
+            return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
+        case Passed(mark=Mark.CONTEXT):
+            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
+            return replace(log, buffers=model)
         case Passed():
             return log

@@ -103,7 +103,7 @@ class Strip(QFrame):
         self.setFixedHeight(HEIGHT_PX)
         self.setAccessibleName("Rig and engine now")
         self._none_icon = IconLabel(theme, "cpu", 16, "muted")
-        self._none = text_label(theme, "No card found", "note", role="muted")
+        self.none = text_label(theme, "No card found", "note", role="muted")
         self._cards_row = QHBoxLayout()
         self._cards_row.setContentsMargins(0, 0, 0, 0)
         self.demo = Badge(theme, "Demo rig", "accent")
@@ -123,7 +123,7 @@ class Strip(QFrame):
         row.setContentsMargins(20, 0, 20, 1)
         row.setSpacing(12)
         row.addWidget(self._none_icon)
-        row.addWidget(self._none)
+        row.addWidget(self.none)
         row.addLayout(self._cards_row, 1000)
         row.addStretch(1)
         for widget in (self.demo, self.model, self.state, divider):
@@ -192,7 +192,7 @@ class Strip(QFrame):
         self._show_state()
 
     def _show_none(self, *, shown: bool) -> None:
-        self._none.setVisible(shown)
+        self.none.setVisible(shown)
         self._none_icon.setVisible(shown)
 
     def _show_state(self) -> None:

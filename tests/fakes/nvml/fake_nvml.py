@@ -55,9 +55,10 @@ RTX_4090 = card("NVIDIA GeForce RTX 4090", 0, _4090)
 RTX_3080 = card("NVIDIA GeForce RTX 3080", 1, _3080)
 TWO_EQUAL = rig(*(card("NVIDIA GeForce RTX 3090", n, _3090) for n in range(2)))
 MIXED = rig(RTX_4090, RTX_3080)
+_BUSY = {"gen": 4, "sm_mhz": 1740, "memory_mhz": 9501, "power_mw": 244000, "reasons": 4}
 EIGHT_CARDS = rig(
     *(
-        card("NVIDIA GeForce RTX 3090", n, _3090, load=5 * n, used_mib=900 + 100 * n)
+        card("NVIDIA GeForce RTX 3090", n, _3090, load=60 + n, used_mib=900 + 100 * n, **_BUSY)
         for n in range(8)
     )
 )

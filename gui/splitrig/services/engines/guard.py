@@ -48,7 +48,7 @@ def descendants() -> list[int]:
                 queue += children
         except OSError:
             continue  # it ended while we looked
-    return found
+    return found or [pid for pid in started if pid not in statuses]
 
 
 def end_everything(grace_s: float) -> None:
@@ -70,6 +70,8 @@ def tell(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+started: list[int] = []
+"""The engine: all that can be ended where the kernel does not list children."""
 statuses: dict[int, int] = {}
 
 
@@ -130,6 +132,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     engine = start(command, report)
+    started.append(engine)
     os.write(report, f"{engine}\n".encode())
     os.close(report)
     watch(engine, wake)

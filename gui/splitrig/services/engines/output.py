@@ -1,5 +1,6 @@
 """An engine's output: bounded in memory, rotated on disk, never in the way."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from splitrig.core.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 8192
 FILE_BYTES = 5 * 2**20
@@ -98,13 +101,20 @@ class OutputReader:
                     lines.append(rest)
                     rest = b""
                 if lines:
-                    self._on_lines([_text(line) for line in lines])
+                    self._hand_over(lines)
             if rest:
-                self._on_lines([_text(rest)])
+                self._hand_over([rest])
         finally:
             os.close(self._pipe)
             if self._log is not None:
                 self._log.close()
+
+    def _hand_over(self, lines: list[bytes]) -> None:
+        try:
+            self._on_lines([_text(line) for line in lines])
+        except Exception:
+            # An engine whose output nobody reads stands still: go on reading.
+            log.exception("lines of an engine could not be handled")
 
 
 def _text(line: bytes) -> str:

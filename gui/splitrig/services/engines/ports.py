@@ -1,6 +1,7 @@
 """Free TCP ports on loopback."""
 
 import socket
+import sys
 
 from splitrig.core.errors import EngineError
 
@@ -19,6 +20,10 @@ def check_port(port: int) -> None:
         EngineError: Another program listens on it, or it is not ours to take.
     """
     with socket.socket() as probe:
+        if sys.platform != "win32":
+            # Connections of an engine that has just ended block the port for a minute else;
+            # on Windows the option means something different and worse.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:

@@ -52,6 +52,10 @@ class RpcServer:
                 )
             time.sleep(0.01)
 
+    def poll(self) -> int | None:
+        """Exit code; `None` while it runs."""
+        return self._process.poll()
+
     def stop(self) -> None:
         """End it; blocks until it is gone."""
         self._process.stop()

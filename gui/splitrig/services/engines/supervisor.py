@@ -1,6 +1,7 @@
 """Starts one engine, watches it, and ends it whole; everything it learns goes to the mailbox."""
 
 import http.client
+import logging
 import secrets
 import threading
 import time
@@ -29,13 +30,20 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
+from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.ports import check_port, free_port
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_server import RpcServer
 from splitrig.services.mailbox import Mailbox
 
+log = logging.getLogger(__name__)
+
 TAIL_LINES = 2000
+PENDING_LINES = 1000
+"""Lines kept for the window between two posts; of a flood it sees the last ones."""
+BIND_S = 2.0
+"""A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
 WATCH_EVERY_S = 0.1
 PORT_TRIES = 3
@@ -85,6 +93,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._status = EngineStatus()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._pending: deque[str] = deque(maxlen=PENDING_LINES)
         self._stop = threading.Event()
         self._dots = 0
         self._threads: list[threading.Thread] = []
@@ -233,22 +242,40 @@ class Supervisor:
         lender: RpcServer | None = None
         try:
             server = self.server()
-            real = bool(request.gpu_ids) and not request.gpu_ids[0].startswith("demo-")
-            if real and not request.devices and self._device_map is None:
+            server.capabilities()  # a file that is no llama-server is told of first
+            if self._must_ask(request):
                 self.ask_devices(rig, request.model)
             names = self._names_for(request)
             if names is None:
                 lender = RpcServer(server, max(len(request.gpu_ids), 1), self._on_helper_lines)
                 names = lender.device_names
                 request = replace(request, rpc=(lender.endpoint,), n_threads=request.n_threads or 1)
-            self._serve(server, request, names)
+            self._serve(server, _as_planned(request, self.status.plan), names, lender)
         except SplitRigError as error:
             self._apply(Broken(failure=Failure(message=error.message, hint=error.hint)))
+        except Exception as unexpected:
+            log.exception("the engine's supervisor failed")
+            self._apply(Broken(failure=_own_fault(unexpected)))
         finally:
+            self._post_lines()
             if lender is not None:
                 lender.stop()
 
-    def _serve(self, server: LlamaServer, request: LaunchRequest, names: Sequence[str]) -> None:
+    def _must_ask(self, request: LaunchRequest) -> bool:
+        """Cards are wanted that the last look at the engine's devices did not know."""
+        if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
+            return False
+        with self._lock:
+            known = self._device_map
+        return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+
+    def _serve(
+        self,
+        server: LlamaServer,
+        request: LaunchRequest,
+        names: Sequence[str],
+        lender: RpcServer | None,
+    ) -> None:
         """Run the engine until it ends, trying another port when an automatic one is taken."""
         for attempt in range(PORT_TRIES):
             if request.port:
@@ -256,9 +283,13 @@ class Supervisor:
             port = request.port or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
             command = server.command(request, names, port)
-            log = LogFile(self._log_dir / "llama-server.log")
+            file = LogFile(self._log_dir / "llama-server.log")
             self._dots = 0
-            process = launch(command, server.environment(key), self._on_lines, log)
+            try:
+                process = launch(command, server.environment(key), self._on_lines, file)
+            except EngineError:
+                file.close()
+                raise
             self._apply(
                 Spawned(
                     pid=process.pid,
@@ -268,9 +299,15 @@ class Supervisor:
                     device_names=tuple(names),
                 )
             )
-            code = self._watch(process, port)
+            try:
+                self._watch(process, port, lender)
+            finally:
+                process.stop()
+                process.close()
+            code = process.poll()
             if not request.port and attempt + 1 < PORT_TRIES and self._port_was_taken():
                 continue
+            self._post_lines()
             self._apply(Exited(exit_code=code, tail=tuple(self._tail)))
             return
 
@@ -281,27 +318,35 @@ class Supervisor:
             trouble.kind is TroubleKind.PORT_TAKEN for trouble in status.log.troubles
         )
 
-    def _watch(self, process: EngineProcess, port: int) -> int | None:
-        """Wait for health, then for the end; returns the exit code when all is gone."""
-        deadline = time.monotonic() + self._start_timeout_s
-        pause = HEALTH_EVERY_S
-        while process.poll() is None and not self._stop.wait(pause):
+    def _watch(self, process: EngineProcess, port: int, lender: RpcServer | None) -> None:
+        """Wait for health, then for the end of the process or the wish to stop it."""
+        begun_s = time.monotonic()
+        progress = LoadProgress(process.pid, self.status.plan)
+        while process.poll() is None and not self._stop.wait(self._pause_s()):
+            self._post_lines()
+            if lender is not None and lender.poll() is not None:
+                self._apply(Broken(failure=_lender_gone(lender.poll(), self._tail)))
+                return
             if self.status.phase is Phase.READY:
                 continue
-            if _healthy(port):
+            if (share := progress.share(self.status.step)) is not None:
+                self._apply(Advanced(share=share))
+            waited_s = time.monotonic() - begun_s
+            # Before it has bound its port another program could answer there.
+            may_answer = self.status.phase is Phase.LOADING or waited_s > BIND_S
+            if may_answer and _healthy(port):
                 self._apply(Healthy(time_s=time.monotonic()))
-                pause = WATCH_EVERY_S
-            elif time.monotonic() > deadline:
+            elif waited_s > self._start_timeout_s:
                 self._apply(Broken(failure=_too_slow(self._start_timeout_s, self._tail)))
-                break
-        process.stop()
-        process.close()
-        return process.poll()
+                return
+
+    def _pause_s(self) -> float:
+        return WATCH_EVERY_S if self.status.phase is Phase.READY else HEALTH_EVERY_S
 
     def _on_lines(self, lines: list[str]) -> None:
-        """On the reader's thread: keep, show, understand."""
+        """On the reader's thread: keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
-        self._mailbox.post(EngineLogLines(tuple(lines)))
+        self._pending.extend(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
@@ -314,8 +359,16 @@ class Supervisor:
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
         told = tuple(line for line in lines if "lient connection" not in line)
-        if told:
-            self._mailbox.post(EngineLogLines(told))
+        self._pending.extend(told)
+
+    def _post_lines(self) -> None:
+        """Post what came since the last time, bounded however much that was."""
+        lines: list[str] = []
+        with suppress(IndexError):
+            while len(lines) < PENDING_LINES:
+                lines.append(self._pending.popleft())
+        if lines:
+            self._mailbox.post(EngineLogLines(tuple(lines)))
 
 
 def _healthy(port: int) -> bool:
@@ -328,6 +381,29 @@ def _healthy(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _as_planned(request: LaunchRequest, plan: Plan | None) -> LaunchRequest:
+    """With the shares of the plan spelled out, where the request left them to free memory."""
+    if plan is None or request.plan.split is not None or not plan.split:
+        return request
+    return replace(request, plan=replace(request.plan, split=plan.split))
+
+
+def _own_fault(unexpected: Exception) -> Failure:
+    return Failure(
+        message=f"The engine was given up after an error in this program: {unexpected!r}.",
+        hint="Launch it again; if it happens again, report it with the log.",
+    )
+
+
+def _lender_gone(exit_code: int | None, tail: Sequence[str]) -> Failure:
+    return Failure(
+        message=f"The server that lends the processor ended (exit code {exit_code}).",
+        hint="Launch the engine again.",
+        log_tail=tuple(tail)[-20:],
+        exit_code=exit_code,
+    )
 
 
 def _too_slow(seconds: float, tail: Sequence[str]) -> Failure:

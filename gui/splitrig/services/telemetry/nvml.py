@@ -318,7 +318,7 @@ def _bandwidth_gbps(card: _Card, spec: GpuSpec | None) -> float | None:
     bits = card.ask(pynvml.nvmlDeviceGetMemoryBusWidth)
     clock_mhz = card.ask(pynvml.nvmlDeviceGetMaxClockInfo, args=(pynvml.NVML_CLOCK_MEM,))
     if bits and clock_mhz:
-        return round(clock_mhz * 2 * bits / 8 / 1000, 1)
+        return round(float(clock_mhz * 2 * bits / 8 / 1000), 1)
     return None if spec is None else spec.bandwidth_gbps
 
 

@@ -30,43 +30,43 @@ _WORDS: dict[int, tuple[str, Severity, str, str]] = {
     LIBRARY_NOT_FOUND: (
         "nvml-missing",
         Severity.INFO,
-        "No NVIDIA driver was found.",
+        "No NVIDIA driver was found",
         "Without an NVIDIA card nothing is missing; with one, install its driver.",
     ),
     NOT_FOUND: (
         "nvml-no-card",
         Severity.INFO,
-        "The NVIDIA driver sees no card.",
+        "The NVIDIA driver sees no card",
         "If one is built in, check its power cables and its seat, then restart the machine.",
     ),
     DRIVER_NOT_LOADED: (
         "nvml-no-driver",
         Severity.WARNING,
-        "The NVIDIA driver is installed but not loaded.",
+        "The NVIDIA driver is installed but not loaded",
         "Restart the machine; if that does not help, install the driver for this kernel again.",
     ),
     VERSION_MISMATCH: (
         "nvml-mismatch",
         Severity.DANGER,
-        "The NVIDIA driver was updated, the old one is still loaded.",
+        "The NVIDIA driver was updated, the old one is still loaded",
         "Restart the machine; the cards are then seen again.",
     ),
     NO_PERMISSION: (
         "nvml-permission",
         Severity.WARNING,
-        "This user may not talk to the NVIDIA driver.",
+        "This user may not talk to the NVIDIA driver",
         "Add the user to the group that owns /dev/nvidiactl (often video) and log in again.",
     ),
     GPU_IS_LOST: (
         "nvml-lost",
         Severity.DANGER,
-        "The NVIDIA driver lost a card and answers for none.",
+        "The NVIDIA driver lost a card and answers for none",
         "Restart the machine; if it happens again, check the card's power cables and riser.",
     ),
     UNKNOWN: (
         "nvml-error",
         Severity.WARNING,
-        "The NVIDIA driver fails without saying why (error 999).",
+        "The NVIDIA driver fails without saying why (error 999)",
         "This often follows a sleep of the machine; restart it.",
     ),
 }
@@ -79,7 +79,7 @@ def note_for(code: int, text: str = "") -> Note:
         code: `nvmlReturn_t`.
         text: What the library calls it; shown for codes without words of their own.
     """
-    named = f"The NVIDIA driver answers with error {code} ({text or 'no text'})."
+    named = f"The NVIDIA driver answers with error {code} ({text or 'no text'})"
     note_id, severity, message, way_out = _WORDS.get(
         code, ("nvml-error", Severity.WARNING, named, "Restart the machine; then look again.")
     )
@@ -91,7 +91,7 @@ def lost_note(gpu_id: str, name: str) -> Note:
     return Note(
         id="card-lost",
         severity=Severity.DANGER,
-        message=f"{name} no longer answers.",
+        message=f"{name} no longer answers",
         detail="The other cards go on. Stop what runs on it and restart the machine; if it happens "
         "again, check the card's power cables and riser.",
         gpu_ids=(gpu_id,),
@@ -103,8 +103,8 @@ def unnamed_note(n_silent: int, n_cards: int) -> Note:
     return Note(
         id="card-unreadable",
         severity=Severity.DANGER,
-        message=f"{n_silent} of {n_cards} NVIDIA cards do not answer."
+        message=f"{n_silent} of {n_cards} NVIDIA cards do not answer"
         if n_silent > 1
-        else f"1 of {n_cards} NVIDIA cards does not answer.",
+        else f"1 of {n_cards} NVIDIA cards does not answer",
         detail="Restart the machine; if it happens again, check power cables and risers.",
     )

@@ -38,7 +38,7 @@ class Reader:
         self._stopping = threading.Event()
         self._look = True
         self._looked_s = 0.0
-        self._gpus = Reading(time_s=0).gpus
+        self._known = Reading(time_s=0.0)
         self._reading: Reading | None = None
         self._failure: Note | None = None
         self._started_s = time.monotonic()
@@ -91,11 +91,11 @@ class Reader:
         note = Note(
             id=f"{self._source.name}-silent",
             severity=Severity.WARNING,
-            message=f"{name} has not answered for more than {SILENT_S:.0f} s.",
+            message=f"{name} has not answered for more than {SILENT_S:.0f} s",
             detail="Its cards are shown without readings until it answers. If it stays so, "
             "restart the machine.",
         )
-        return Reading(time_s=since_s, gpus=self._gpus, notes=(note,))
+        return Reading(time_s=since_s, gpus=self._known.gpus, notes=(note,))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -118,10 +118,10 @@ class Reader:
         except SourceFailedError as error:
             return self._failed(error.note)
         except TelemetryError as error:
-            return self._failed(self._note(error.message, error.hint))
+            return self._failed(self._note(error.message.rstrip("."), error.hint))
         except Exception as error:
             log.exception("%s failed", self._source.name)
-            problem = f"Reading {self._source.name} failed: {type(error).__name__}."
+            problem = f"Reading {self._source.name} failed: {type(error).__name__}"
             return self._failed(self._note(problem, "The log has the details."))
 
     def _read_source(self) -> Reading:
@@ -131,14 +131,14 @@ class Reader:
         if self._look or due:
             self._look = False
             self._looked_s = now_s
-            self._gpus = self._source.probe()
+            self._known = Reading(time_s=now_s, gpus=self._source.probe())
         elif self._failure is not None:
             return self._failed(self._failure)
         samples = self._source.sample()
         self._failure = None
         return Reading(
             time_s=time.monotonic(),
-            gpus=self._gpus,
+            gpus=self._known.gpus,
             samples=tuple(samples.values()),
             notes=self._source.notes,
         )
@@ -146,7 +146,7 @@ class Reader:
     def _failed(self, note: Note) -> Reading:
         """Known cards stay in view without readings until the source works again."""
         self._failure = note
-        return Reading(time_s=time.monotonic(), gpus=self._gpus, notes=(note,))
+        return Reading(time_s=time.monotonic(), gpus=self._known.gpus, notes=(note,))
 
     def _note(self, message: str, detail: str) -> Note:
         return Note(

@@ -92,7 +92,7 @@ class RocmSmiSource:
         self._ids = tuple(info.id for info in cards.infos)
         self._changed = False
         if not self._ids:
-            self._state = _note("empty", Severity.INFO, "rocm-smi lists no AMD card.")
+            self._state = _note("empty", Severity.INFO, "rocm-smi lists no AMD card")
         return cards.infos
 
     def sample(self) -> Mapping[str, GpuSample]:
@@ -117,12 +117,13 @@ class RocmSmiSource:
     def _find(self) -> Path | None:
         if self._command is not None:
             return self._command
-        if sys.platform == "win32":
-            return None
-        found = shutil.which("rocm-smi")
-        if found is not None:
-            return Path(found)
-        return _USUAL_PLACE if _USUAL_PLACE.is_file() else None
+        if sys.platform != "win32":  # ROCm has no such tool on Windows
+            found = shutil.which("rocm-smi")
+            if found is not None:
+                return Path(found)
+            if _USUAL_PLACE.is_file():
+                return _USUAL_PLACE
+        return None
 
     def _fresh(self) -> RocmCards:
         if self._last is not None and time.monotonic() - self._last_s < 0.9 * self.interval_s:
@@ -151,17 +152,17 @@ class RocmSmiSource:
         warning = Severity.WARNING
         again = "It is asked again every few seconds; try it in a terminal."
         if run.ending is Ending.TIMED_OUT:
-            message = f"rocm-smi did not answer within {self._timeout_s:g} s."
+            message = f"rocm-smi did not answer within {self._timeout_s:g} s"
             return _note("hangs", warning, message, "The AMD driver may hang. " + again)
         if run.ending is Ending.NOT_STARTED:
-            return _note("failed", warning, f"rocm-smi cannot be started: {run.problem}.", again)
+            return _note("failed", warning, f"rocm-smi cannot be started: {run.problem}", again)
         if run.ending is Ending.STOPPED:
-            return _note("stopped", Severity.INFO, "rocm-smi was stopped.")
+            return _note("stopped", Severity.INFO, "rocm-smi was stopped")
         if run.ending is Ending.FAILED:
-            return _note("failed", warning, f"rocm-smi ended with code {run.exit_code}.", again)
+            return _note("failed", warning, f"rocm-smi ended with code {run.exit_code}", again)
         if not run.output.strip():
-            return _note("empty", warning, "rocm-smi printed nothing.", again)
-        message = "rocm-smi printed something else than readings."
+            return _note("empty", warning, "rocm-smi printed nothing", again)
+        message = "rocm-smi printed something else than readings"
         return _note("garbage", warning, message, "AMD cards are left out. " + again)
 
 
@@ -179,13 +180,13 @@ def _missing_note(*, kernel_lists_amd: bool) -> Note:
         return _note(
             "missing",
             Severity.WARNING,
-            "An AMD card is built in, but rocm-smi was not found.",
+            "An AMD card is built in, but rocm-smi was not found",
             "Install it (package rocm-smi, or ROCm) so that the card's readings can be shown.",
         )
     return _note(
         "missing",
         Severity.INFO,
-        "No AMD card was found.",
+        "No AMD card was found",
         "The kernel lists none, and rocm-smi is not installed.",
     )
 

@@ -57,5 +57,5 @@ class SourceFailedError(TelemetryError):
     """
 
     def __init__(self, note: Note) -> None:
-        super().__init__(note.message, note.detail)
+        super().__init__(f"{note.message}.", note.detail)
         self.note = note

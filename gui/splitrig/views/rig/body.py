@@ -23,6 +23,7 @@ CARD_LEAST_PX = 350
 CARDS_A_ROW = 4
 GAP_PX = 12
 MARGIN_PX = 20
+HISTORY_NARROW_PX = 430
 
 
 class RigBody(QScrollArea):
@@ -132,6 +133,8 @@ class RigBody(QScrollArea):
             grid.addWidget(self.warnings, 0, 1, 2, 1)
         grid.setRowStretch(1, 1)
         grid.setColumnStretch(0, 1)
+        # A page that scrolls anyway need not squeeze the graphs.
+        self.history.setMinimumHeight(HISTORY_NARROW_PX if narrow else 0)
         self.warnings.setMinimumWidth(0 if narrow else SIDE_PX)
         self.warnings.setMaximumWidth(16777215 if narrow else SIDE_PX)
         for i, panel in enumerate(self.panels):

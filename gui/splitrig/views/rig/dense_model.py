@@ -113,7 +113,7 @@ def totals_of(rows: Sequence[DenseRow], samples: Sequence[GpuSample]) -> Totals:
         split.append(f"free {gib_text(sum(u.free_bytes or 0 for u in known))}")
     return Totals(
         split=" · ".join(split),
-        vram=Reading(text=gib_text(sum(used) if used else None), most=gib_text(total)),
+        vram=Reading(text=gib_text(sum(used) if used else None), unit="GiB", most=gib_text(total)),
         load=Reading(text=number_text(sum(loads) / len(loads) if loads else None)),
         power=Reading(
             text=number_text(sum(watts) if watts else None),

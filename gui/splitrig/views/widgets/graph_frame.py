@@ -117,7 +117,10 @@ class GraphFrame(QWidget):
     # What is shown
 
     def set_rows(self, rows: Sequence[Row], *, n_values: int) -> None:
-        """Choose the graphs of the stack, and how many values stand beside each."""
+        """Choose the graphs of the stack, and how many values stand beside each.
+
+        Plots that show the old rows have to be built anew by the caller.
+        """
         if tuple(rows) == self.rows and n_values == self._n_values:
             return
         self.rows = tuple(rows)
@@ -127,7 +130,6 @@ class GraphFrame(QWidget):
         self.setMinimumHeight(self.minimumSizeHint().height())
         self.updateGeometry()
         self.update()
-        self.moved.emit()
 
     def set_tops(self, tops: Sequence[float]) -> bool:
         """Tops of the scales; tells whether any changed."""

@@ -152,6 +152,8 @@ class PlotStack:
 
     def place(self) -> None:
         """Lie where the frame wants the plots; scales follow the height."""
+        if len(self._boxes) != len(self._frame.rows):
+            return  # other rows were chosen, `build` follows
         self.view.setGeometry(self._frame.plot_rect)
         self.retheme()
 

@@ -96,6 +96,8 @@ class TextRun(QTextBrowser):
         """Add a piece at the end."""
         cursor = self._end()
         mark = Mark(cursor.position(), self._fresh)
+        # One layout at the end, not one for each stretch of text and each cell.
+        cursor.beginEditBlock()
         match piece:
             case Paragraph():
                 self._add_paragraph(cursor, piece)
@@ -103,6 +105,7 @@ class TextRun(QTextBrowser):
                 self._add_table(cursor, piece)
             case Rule():
                 self._add_rule(cursor)
+        cursor.endEditBlock()
         return mark
 
     def take_back(self, mark: Mark) -> None:
@@ -122,10 +125,13 @@ class TextRun(QTextBrowser):
             return False
         if len(new.rows) < len(old.rows):
             return False
+        edit = self._end()
+        edit.beginEditBlock()
         if len(new.rows) > len(old.rows):
             table.appendRows(len(new.rows) - len(old.rows))
         for y in range(kept, len(new.rows)):
             self._fill_row(table, new, y)
+        edit.endEditBlock()
         return True
 
     def set_caret(self, *, shown: bool) -> None:

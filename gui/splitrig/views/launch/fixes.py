@@ -1,0 +1,178 @@
+"""What would make a plan fit, least loss first; every way is a plan that was computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from splitrig.core.errors import SplitError
+from splitrig.core.model import Model
+from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.split import counts_for_split, split_for_layers, split_text
+from splitrig.core.units import size_text
+
+CTX_STEP = 1024
+MOVES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """One way to make it fit.
+
+    Attributes:
+        title: What is changed.
+        detail: What it costs and what is free then.
+        request: The knobs with the change in them.
+    """
+
+    title: str
+    detail: str
+    request: PlanRequest
+
+
+def ways_to_fit(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest
+) -> tuple[Fix, ...]:
+    """All single changes after which every card has room; a new split may come along."""
+    found = [
+        _split_fix(model, devices, request),
+        _cache_fix(model, devices, request),
+        _context_fix(model, devices, request),
+        _layers_fix(model, devices, request),
+    ]
+    return tuple(fix for fix in found if fix is not None)
+
+
+def best_split(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Plan | None:
+    """A plan with a split that fits, found by moving layers from the fullest to the emptiest.
+
+    Returns:
+        `None` when no split was found with which every card has room.
+    """
+    slots = _slots(model, request)
+    if not slots or not devices:
+        return None
+    plan = make_plan(model, devices, replace(request, split=None))
+    counts = list(counts_for_split(plan.split, slots))
+    seen = set()
+    for _ in range(MOVES):
+        if tuple(counts) in seen:
+            return None
+        seen.add(tuple(counts))
+        plan = make_plan(model, devices, replace(request, split=split_for_layers(counts)))
+        if plan.fits:
+            return plan
+        free = [d.free_bytes for d in plan.devices]
+        full = min(range(len(free)), key=free.__getitem__)
+        empty = max(range(len(free)), key=free.__getitem__)
+        if free[empty] <= 0 or not counts[full]:
+            return None
+        used = plan.devices[full]
+        per_layer = max((used.model_bytes + used.kv_bytes) // counts[full], 1)
+        wanted = max(1, min(-free[full] // per_layer + 1, free[empty] // per_layer))
+        delta = min(wanted, counts[full])
+        counts[full] -= delta
+        counts[empty] += delta
+    return None
+
+
+def _slots(model: Model, request: PlanRequest) -> int:
+    slots = model.n_layer + 1
+    return slots if request.n_gpu_layers < 0 else min(request.n_gpu_layers, slots)
+
+
+def _free_text(plan: Plan) -> str:
+    tightest = plan.tightest
+    if tightest is None:
+        return ""
+    return f"{tightest.name} then has {size_text(tightest.free_bytes)} free."
+
+
+def _split_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+    plan = best_split(model, devices, request) if len(devices) > 1 else None
+    if plan is None:
+        return None
+    slots = _slots(model, request)
+    now = counts_for_split(request.split or plan.split, slots)
+    then = counts_for_split(plan.split, slots)
+    title = f"Another split: {split_text(plan.split)}"
+    if len(devices) == 2:
+        gains = 0 if then[0] > now[0] else 1
+        moved = abs(then[0] - now[0])
+        layers = f"{moved} layer{'' if moved == 1 else 's'}"
+        title = f"Move {layers} to the {devices[gains].name}: split {split_text(plan.split)}"
+    return Fix(
+        title=title,
+        detail=f"Nothing is lost. {_free_text(plan)}",
+        request=replace(request, split=plan.split),
+    )
+
+
+def _fitting(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Plan | None:
+    """With the split as it is if possible, else with another."""
+    try:
+        plan = make_plan(model, devices, request)
+    except SplitError:
+        return None
+    return plan if plan.fits else best_split(model, devices, request)
+
+
+def _with_split(title: str, request: PlanRequest, plan: Plan) -> str:
+    if plan.split == request.split or len(plan.devices) < 2:
+        return title
+    return f"{title} and split {split_text(plan.split)}"
+
+
+def _cache_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+    if "f16" not in (request.cache_type_k, request.cache_type_v):
+        return None
+    smaller = replace(request, cache_type_k="q8_0", cache_type_v="q8_0", flash_attention=True)
+    plan = _fitting(model, devices, smaller)
+    if plan is None:
+        return None
+    return Fix(
+        title=_with_split("KV cache in q8_0", request, plan),
+        detail=f"Half the KV cache, hardly any loss. {_free_text(plan)}",
+        request=replace(smaller, split=plan.split),
+    )
+
+
+def _context_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+    context = request.n_ctx or model.n_ctx_train
+    low, high = 0, (context - 1) // CTX_STEP
+    best: Plan | None = None
+    while low < high:
+        middle = (low + high + 1) // 2
+        plan = _fitting(model, devices, replace(request, n_ctx=middle * CTX_STEP))
+        if plan is None:
+            high = middle - 1
+        else:
+            low, best = middle, plan
+    if best is None:
+        return None
+    shorter = replace(request, n_ctx=low * CTX_STEP, split=best.split)
+    title = f"Context {shorter.n_ctx:,} instead of {context:,}"
+    return Fix(
+        title=_with_split(title, request, best),
+        detail=f"Keeps the KV cache as it is. {_free_text(best)}",
+        request=shorter,
+    )
+
+
+def _layers_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+    slots = _slots(model, request)
+    low, high = 0, slots - 1
+    best: Plan | None = None
+    while low < high:
+        middle = (low + high + 1) // 2
+        plan = _fitting(model, devices, replace(request, n_gpu_layers=middle))
+        if plan is None:
+            high = middle - 1
+        else:
+            low, best = middle, plan
+    if best is None:
+        return None
+    left = model.n_layer + 1 - low
+    return Fix(
+        title=f"Leave {left} layer{'' if left == 1 else 's'} in RAM",
+        detail=f"Keeps context and KV cache; the processor computes these. {_free_text(best)}",
+        request=replace(request, n_gpu_layers=low, split=best.split),
+    )

@@ -1,0 +1,185 @@
+"""Context, KV cache, requests, layers on the cards, flash attention."""
+
+from dataclasses import replace
+
+from PySide6.QtCore import QLocale, Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from splitrig.core.model import Model
+from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
+from splitrig.views.launch.wording import on_cards_text
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.switch import Switch
+from splitrig.views.widgets.texts import Panel, text_label
+
+CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+PLAIN_TYPES = ("f16", "bf16")
+LEAST_CTX = 256
+CTX_STEP = 1024
+MOST_CTX = 16_777_216
+MOST_REQUESTS = 64
+
+
+class KnobsPanel(Panel):
+    """The settings below the split.
+
+    Signals:
+        changed: `Knobs`, on every change by the user.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._theme = theme
+        self._knobs = Knobs()
+        self._model: Model | None = None
+        self._silent = False
+        self._make_fields()
+        self._fields = [
+            self._field("Context", self.context),
+            self._field("KV cache, keys", self.keys),
+            self._field("KV cache, values", self.values),
+            self._field("Requests", self.requests),
+        ]
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(12)
+        self._grid.setVerticalSpacing(10)
+        self.body.addLayout(self._grid)
+        head = QHBoxLayout()
+        head.addWidget(text_label(theme, "Layers on the cards", "note", role="muted"))
+        head.addStretch(1)
+        self._on_cards = text_label(theme, "", "note")
+        head.addWidget(self._on_cards)
+        self.body.addSpacing(2)
+        self.body.addLayout(head)
+        self.body.addWidget(self.layers)
+        flash = QHBoxLayout()
+        flash.setSpacing(10)
+        flash.addWidget(self.flash)
+        self._flash_note = text_label(theme, "", "note", role="muted")
+        flash.addWidget(self._flash_note)
+        flash.addStretch(1)
+        self.body.addLayout(flash)
+        self._columns = 0
+        self.set_narrow(narrow=False)
+
+    def _make_fields(self) -> None:
+        self.context = QSpinBox()
+        self.context.setLocale(QLocale(QLocale.Language.English, QLocale.Country.UnitedStates))
+        self.context.setGroupSeparatorShown(True)
+        self.context.setRange(LEAST_CTX, MOST_CTX)
+        self.context.setSingleStep(CTX_STEP)
+        self.context.setSuffix(" tokens")
+        self.context.setKeyboardTracking(False)
+        self.context.valueChanged.connect(self._on_changed)
+        self.keys, self.values = QComboBox(), QComboBox()
+        for box in (self.keys, self.values):
+            box.addItems(CACHE_TYPES)
+            box.currentIndexChanged.connect(self._on_changed)
+        self.requests = QSpinBox()
+        self.requests.setRange(1, MOST_REQUESTS)
+        self.requests.setToolTip("Requests served at the same time; they share the context")
+        self.requests.valueChanged.connect(self._on_changed)
+        self.layers = QSlider(Qt.Orientation.Horizontal)
+        self.layers.setAccessibleName("Layers on the cards")
+        self.layers.setMinimumHeight(28)
+        self.layers.valueChanged.connect(self._on_changed)
+        self.flash = Switch(self._theme, "Flash attention")
+        self.flash.toggled.connect(self._on_changed)
+
+    def _field(self, label: str, widget: QWidget) -> QWidget:
+        box = QWidget()
+        layout = QVBoxLayout(box)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        caption = text_label(self._theme, label, "note", role="muted")
+        caption.setBuddy(widget)
+        widget.setAccessibleName(label)
+        widget.setFixedHeight(32)
+        layout.addWidget(caption)
+        layout.addWidget(widget)
+        return box
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """Two fields a row instead of four."""
+        columns = 2 if narrow else 4
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for index, field in enumerate(self._fields):
+            self._grid.removeWidget(field)
+            self._grid.addWidget(field, index // columns, index % columns)
+        for column, stretch in enumerate((15, 11, 11, 8) if columns == 4 else (1, 1, 0, 0)):
+            self._grid.setColumnStretch(column, stretch)
+
+    @property
+    def knobs(self) -> Knobs:
+        """What is set."""
+        return self._knobs
+
+    def show_model(self, model: Model) -> None:
+        """Limits follow the model; the context of another model starts at the default."""
+        other = self._model is None or self._model.path != model.path
+        self._model = model
+        knobs = self._knobs
+        if other:
+            wanted = min(DEFAULT_CTX, model.n_ctx_train) if model.n_ctx_train else DEFAULT_CTX
+            knobs = replace(knobs, n_gpu_layers=-1, n_ctx=wanted)
+        self.context.setToolTip(f"The model was trained for up to {model.n_ctx_train:,} tokens")
+        self.show_knobs(knobs)
+
+    def show_knobs(self, knobs: Knobs) -> None:
+        """Set everything; emits nothing."""
+        n_layer = self._model.n_layer if self._model is not None else 0
+        self._silent = True
+        self._knobs = knobs
+        self.context.setValue(knobs.n_ctx)
+        self.keys.setCurrentText(knobs.cache_type_k)
+        self.values.setCurrentText(knobs.cache_type_v)
+        self.requests.setValue(knobs.n_parallel)
+        self.layers.setRange(0, n_layer + 1)
+        every = knobs.n_gpu_layers < 0 or knobs.n_gpu_layers > n_layer
+        self.layers.setValue(n_layer + 1 if every else knobs.n_gpu_layers)
+        self.flash.setChecked(knobs.flash_attention)
+        self._silent = False
+        self._refresh()
+
+    @Slot()
+    def _on_changed(self) -> None:
+        if self._silent:
+            return
+        needs_flash = self.values.currentText() not in PLAIN_TYPES
+        at_end = self.layers.value() == self.layers.maximum()
+        self._knobs = Knobs(
+            n_ctx=self.context.value(),
+            cache_type_k=self.keys.currentText(),
+            cache_type_v=self.values.currentText(),
+            n_parallel=self.requests.value(),
+            n_gpu_layers=-1 if at_end else self.layers.value(),
+            flash_attention=self.flash.isChecked() or needs_flash,
+        )
+        self._refresh()
+        self.changed.emit(self._knobs)
+
+    def _refresh(self) -> None:
+        """Words beside the slider and the switch."""
+        n_layer = self._model.n_layer if self._model is not None else 0
+        text = on_cards_text(self._knobs.n_gpu_layers, n_layer)
+        self._on_cards.setText(text)
+        self.layers.setAccessibleDescription(text)
+        needs_flash = self._knobs.cache_type_v not in PLAIN_TYPES
+        self._silent = True
+        self.flash.setChecked(self._knobs.flash_attention)
+        self._silent = False
+        self.flash.setEnabled(not needs_flash)
+        note = "needed for a quantised KV cache" if needs_flash else "less memory, faster"
+        self._flash_note.setText(note)

@@ -1,0 +1,160 @@
+"""Which model: its name and size, and the ways to another one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+
+from splitrig.core.model import Model
+from splitrig.views.launch.wording import file_text, model_text
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.badge import Badge
+from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
+
+TILE_PX = 40
+
+
+class ModelTile(QWidget):
+    """A cube on a tinted square."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.setFixedSize(TILE_PX, TILE_PX)
+        theme.changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        """40 px square."""
+        return QSize(TILE_PX, TILE_PX)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Ground and cube."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._theme.colour("tint"))
+        painter.drawRoundedRect(QRectF(self.rect()), 6, 6)
+        self._theme.icon("cube", "accent_text").paint(painter, 9, 9, 22, 22)
+
+
+class ModelHead(QWidget):
+    """Tile, name, quantisation and one line of facts; shared by the two faces of the page."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._name = text_label(theme, "", "value", 600)
+        self._name.setMinimumWidth(40)
+        self._badge = Badge(theme)
+        self._facts = text_label(theme, "", "note", role="muted")
+        self._facts.setMinimumWidth(40)
+        first = QHBoxLayout()
+        first.setSpacing(8)
+        first.addWidget(self._name)
+        first.addWidget(self._badge)
+        first.addStretch(1)
+        words = QVBoxLayout()
+        words.setSpacing(1)
+        words.addLayout(first)
+        words.addWidget(self._facts)
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(12)
+        self.row.addWidget(ModelTile(theme))
+        self.row.addLayout(words, 1)
+
+    def show_text(self, name: str, facts: str, quantization: str | None = None) -> None:
+        """Show a model, or what stands instead of one."""
+        self._name.setText(name)
+        self._name.setToolTip(name)
+        self._facts.setText(facts)
+        self._facts.setToolTip(facts)
+        self._badge.set_badge(quantization or "")
+        self._badge.setVisible(bool(quantization))
+
+
+class ModelPanel(Panel):
+    """The chosen model, and a menu: a file, one used before, the demo model.
+
+    Signals:
+        chosen: `Path` of the file the user picked.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._recent: tuple[Path, ...] = ()
+        self._demo: Path | None = None
+        self._folder = Path.home()
+        self.head = ModelHead(theme)
+        self.change = IconButton(theme, "caret-down", "Choose")
+        self.change.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+        self.change.setIconSize(QSize(12, 12))
+        self.change.clicked.connect(self.open_menu)
+        self.head.row.addWidget(self.change)
+        self.body.addWidget(self.head)
+        self.body.setSpacing(10)
+        self.body.addWidget(line())
+        engine = QHBoxLayout()
+        engine.setSpacing(12)
+        engine.addWidget(text_label(theme, "Engine", weight=600))
+        engine.addWidget(Badge(theme, "llama.cpp", "accent", "check"))
+        note = text_label(theme, "reads GGUF files, splits by layers", "note", role="muted")
+        engine.addWidget(note)
+        engine.addStretch(1)
+        self.body.addLayout(engine)
+        self.menu = QMenu(self)
+        self.show_model(None)
+
+    def show_model(self, model: Model | None) -> None:
+        """Show a model, or that there is none."""
+        if model is None:
+            self.head.show_text("No model chosen", "Drop a GGUF file anywhere on this page")
+            self.change.setText("Choose")
+            return
+        self._folder = model.path.parent
+        self.head.show_text(model.name, model_text(model), model.quantization)
+        self.change.setText("Change")
+
+    def show_recent(self, recent: Sequence[Path]) -> None:
+        """Files used before, the last one first."""
+        self._recent = tuple(recent)
+
+    def set_demo(self, demo: Path | None) -> None:
+        """The demo model; `None` when it is not installed."""
+        self._demo = demo
+
+    def fill_menu(self) -> QMenu:
+        """Build the menu from what is known now."""
+        self.menu.clear()
+        self.menu.addAction("Choose a file…", self.open_dialog)
+        recent = [path for path in self._recent if path != self._demo]
+        if recent:
+            self.menu.addSeparator()
+        for path in recent:
+            action = self.menu.addAction(file_text(path))
+            action.setToolTip(str(path))
+            action.setData(path)
+        if self._demo is not None:
+            self.menu.addSeparator()
+            action = self.menu.addAction("Demo model, SmolLM2 135M (94 MiB)")
+            action.setData(self._demo)
+        return self.menu
+
+    @Slot()
+    def open_menu(self) -> None:
+        """Show the ways to another model; blocks until one is chosen."""
+        action = self.fill_menu().exec(self.change.mapToGlobal(self.change.rect().bottomLeft()))
+        if action is not None and isinstance(action.data(), Path):
+            self.chosen.emit(action.data())
+
+    @Slot()
+    def open_dialog(self) -> None:
+        """Let the user pick a file."""
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Choose a model", str(self._folder), "GGUF models (*.gguf);;All files (*)"
+        )
+        if name:
+            self.chosen.emit(Path(name))

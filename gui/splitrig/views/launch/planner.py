@@ -1,0 +1,345 @@
+"""What the user has chosen on the Launch page, and the plan that follows; knows no widgets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from splitrig.core.engine import LaunchRequest
+from splitrig.core.errors import SplitError
+from splitrig.core.footprint import Backend
+from splitrig.core.gpu import GpuInfo, GpuSample, Rig, Vendor
+from splitrig.core.model import Model
+from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.speed import Speed, estimate_speed
+from splitrig.core.split import (
+    auto_split,
+    check_split,
+    counts_for_split,
+    even_split,
+    split_for_layers,
+)
+from splitrig.core.units import MIB
+
+OVERHEAD_BYTES = 475 * MIB
+"""Context and kernels of the runtime on a real card, as measured on CUDA (450 to 500 MiB)."""
+AUTO_DRIFT = 0.02
+"""Auto follows free memory again when it has changed by this share of the card."""
+DEFAULT_CTX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """The settings below the split.
+
+    Attributes:
+        n_ctx: Context, tokens.
+        cache_type_k: ggml type of the keys.
+        cache_type_v: ggml type of the values.
+        n_parallel: Requests at the same time.
+        n_gpu_layers: Layers on the cards, the output counted; negative means all.
+        flash_attention: Flash attention is on.
+    """
+
+    n_ctx: int = DEFAULT_CTX
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    n_parallel: int = 1
+    n_gpu_layers: int = -1
+    flash_attention: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardChoice:
+    """A card as the page offers it.
+
+    Attributes:
+        id: Its key.
+        number: The number of its chip.
+        name: Its short name.
+        free_bytes: Memory the engine may use; `None` if not reported.
+        total_bytes: All memory; `None` if not reported.
+        on: The user wants it.
+        reason: Why it cannot be used; empty when it can.
+        note: What else is worth a word, such as 'PCIe ×4'.
+    """
+
+    id: str
+    number: int
+    name: str
+    free_bytes: int | None
+    total_bytes: int | None
+    on: bool
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def used(self) -> bool:
+        """It takes part in the split."""
+        return self.on and not self.reason
+
+
+class Planner:
+    """Rig, model and choices in; devices, plan and request out.
+
+    Attributes:
+        rig: The last reading taken over.
+        model: What is to be loaded.
+        knobs: The settings below the split.
+        auto: The split follows free memory.
+    """
+
+    def __init__(self) -> None:
+        self.rig = Rig(time_s=0.0)
+        self.model: Model | None = None
+        self.knobs = Knobs()
+        self.auto = True
+        self._off: set[str] = set()
+        self._blocked: Mapping[str, str] = {}
+        self._backends: Mapping[str, Backend] = {}
+        self._shares: tuple[float, ...] = ()
+        self._auto_for: tuple[PlanDevice, ...] = ()
+        self._fit_key: object = None
+        self._fit: tuple[int, int] | None = None
+
+    # What is there
+
+    @property
+    def cards(self) -> tuple[CardChoice, ...]:
+        """All cards of the rig, in its order."""
+        return tuple(
+            self._card(number, gpu, self.rig.samples.get(gpu.id))
+            for number, gpu in enumerate(self.rig.gpus)
+        )
+
+    @property
+    def used_cards(self) -> tuple[CardChoice, ...]:
+        """The cards that take part, in the order of the split."""
+        return tuple(card for card in self.cards if card.used)
+
+    @property
+    def devices(self) -> tuple[PlanDevice, ...]:
+        """The used cards as the plan takes them."""
+        return tuple(self._device(card) for card in self.used_cards)
+
+    def set_rig(self, rig: Rig) -> None:
+        """Take a new reading over."""
+        self.rig = rig
+        self._settle()
+
+    def set_blocked(self, reasons: Mapping[str, str]) -> None:
+        """Cards the engine cannot use, with the reason."""
+        self._blocked = dict(reasons)
+        self._settle()
+
+    def set_backends(self, backends: Mapping[str, Backend]) -> None:
+        """Which part of the engine drives a card; it decides how rows are padded."""
+        self._backends = dict(backends)
+        self._settle()
+
+    def switch(self, gpu_id: str, *, on: bool) -> None:
+        """Use a card or leave it out."""
+        (self._off.discard if on else self._off.add)(gpu_id)
+        self._settle()
+
+    # The split
+
+    @property
+    def n_slots(self) -> int:
+        """Layers to lie on the cards, the output counted."""
+        if self.model is None:
+            return 0
+        slots = self.model.n_layer + 1
+        wanted = self.knobs.n_gpu_layers
+        return slots if wanted < 0 else min(wanted, slots)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share per used card."""
+        return self._shares
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Layers per used card, the output counted."""
+        shares = self.shares
+        if not shares or not self.n_slots:
+            return (0,) * len(shares)
+        return counts_for_split(shares, self.n_slots)
+
+    def set_shares(self, shares: Sequence[float]) -> None:
+        """Take the user's split.
+
+        Raises:
+            SplitError: It gives no card a layer.
+        """
+        check_split(shares)
+        self._auto_for = self.devices
+        self._shares = tuple(shares)
+        self.auto = False
+
+    def set_auto(self) -> None:
+        """Follow free memory from now on."""
+        self.auto = True
+        self._take_auto(self.devices)
+
+    def set_even(self) -> None:
+        """The same share for every card."""
+        self.set_shares(even_split(len(self.devices)))
+
+    def _settle(self) -> None:
+        """A split of other cards no longer holds; Auto follows free memory."""
+        devices = self.devices
+        if [d.id for d in devices] != [d.id for d in self._auto_for]:
+            self.auto = True
+            self._take_auto(devices)
+        elif self.auto and self._drifted(devices):
+            self._take_auto(devices)
+
+    def _take_auto(self, devices: tuple[PlanDevice, ...]) -> None:
+        self._auto_for = devices
+        self._shares = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
+
+    def _drifted(self, devices: tuple[PlanDevice, ...]) -> bool:
+        return any(
+            abs(now.free_bytes - then.free_bytes) > AUTO_DRIFT * (now.total_bytes or now.free_bytes)
+            for now, then in zip(devices, self._auto_for, strict=True)
+        )
+
+    # What follows
+
+    def plan_request(self) -> PlanRequest:
+        """The knobs as core wants them."""
+        knobs = self.knobs
+        return PlanRequest(
+            split=self.shares or None,
+            n_ctx=knobs.n_ctx,
+            n_gpu_layers=knobs.n_gpu_layers,
+            cache_type_k=knobs.cache_type_k,
+            cache_type_v=knobs.cache_type_v,
+            flash_attention=knobs.flash_attention,
+            n_parallel=knobs.n_parallel,
+        )
+
+    def plan(self) -> Plan | None:
+        """Where everything goes; `None` without a model or a card."""
+        if self.model is None or not self.devices:
+            return None
+        return make_plan(self.model, self.devices, self.plan_request())
+
+    def launch_request(self) -> LaunchRequest | None:
+        """What Start would ask for."""
+        if self.model is None or not self.used_cards:
+            return None
+        return LaunchRequest(
+            model=self.model.path,
+            gpu_ids=tuple(card.id for card in self.used_cards),
+            plan=self.plan_request(),
+        )
+
+    def speed(self, plan: Plan) -> Speed:
+        """What to expect; nothing on a demo rig, whose cards do not compute."""
+        if self.model is None or self.rig.demo:
+            return Speed()
+        found = {gpu.id: gpu.bandwidth_gbps for gpu in self.rig.gpus}
+        return estimate_speed(self.model, plan, [found.get(d.id) for d in plan.devices])
+
+    def fit_range(self, handle: int) -> tuple[int, int] | None:
+        """Fewest and most layers left of a handle with which every card has room.
+
+        All else stays as it is; `None` when no place fits. Some 2·log2(layers) plans, and none
+        at all while only this handle moves.
+        """
+        counts, devices, model = self.counts, self.devices, self.model
+        if model is None or handle + 1 >= len(counts) or not self.n_slots:
+            return None
+        pair = counts[handle] + counts[handle + 1]
+        others = (*counts[:handle], pair, *counts[handle + 2 :])
+        request = replace(self.plan_request(), split=None)
+        key = (id(model), devices, handle, others, request)
+        if key != self._fit_key:
+            self._fit_key = key
+            self._fit = _fit_range(model, devices, request, counts, handle)
+        return self._fit
+
+    def _card(self, number: int, gpu: GpuInfo, sample: GpuSample | None) -> CardChoice:
+        total = gpu.vram_total_bytes
+        free = None
+        if sample is not None:
+            total = sample.vram_total_bytes if sample.vram_total_bytes is not None else total
+            free = sample.vram_free_bytes
+        reason = self._blocked.get(gpu.id, "")
+        if sample is not None and sample.lost:
+            reason = "it stopped answering"
+        elif not reason and (free is None or not total):
+            reason = "its free memory is not reported"
+        note = ""
+        lanes = sample.pcie_lanes if sample is not None else None
+        if lanes is not None and gpu.pcie_lanes_max is not None and lanes < gpu.pcie_lanes_max:
+            note = f"PCIe ×{lanes}"
+        elif gpu.integrated:
+            note = "integrated"
+        return CardChoice(
+            id=gpu.id,
+            number=number,
+            name=gpu.short_name,
+            free_bytes=free,
+            total_bytes=total,
+            on=gpu.id not in self._off,
+            reason=reason,
+            note=note,
+        )
+
+    def _device(self, card: CardChoice) -> PlanDevice:
+        gpu = self.rig.gpu(card.id)
+        by_vendor = {Vendor.NVIDIA: Backend.CUDA, Vendor.AMD: Backend.ROCM}
+        if self.rig.demo:
+            # the processor lends its memory for these, through RPC
+            backend = Backend.RPC
+        else:
+            default = by_vendor.get(gpu.vendor if gpu else Vendor.OTHER, Backend.VULKAN)
+            backend = self._backends.get(card.id, default)
+        bare = backend in (Backend.RPC, Backend.CPU)
+        return PlanDevice(
+            name=card.name,
+            id=card.id,
+            free_bytes=card.free_bytes or 0,
+            total_bytes=card.total_bytes,
+            overhead_bytes=0 if bare else OVERHEAD_BYTES,
+            backend=backend,
+        )
+
+
+def _fit_range(
+    model: Model,
+    devices: tuple[PlanDevice, ...],
+    request: PlanRequest,
+    counts: Sequence[int],
+    handle: int,
+) -> tuple[int, int] | None:
+    """Bisect both ends: the left card fills up as layers are added, the right one empties."""
+    pair = counts[handle] + counts[handle + 1]
+
+    def free_with(left: int) -> list[int]:
+        moved = [*counts[:handle], left, pair - left, *counts[handle + 2 :]]
+        try:
+            shares = split_for_layers(moved)
+        except SplitError:
+            return [-1] * len(devices)
+        plan = make_plan(model, devices, replace(request, split=shares))
+        return [d.free_bytes for d in plan.devices]
+
+    least, high = 0, pair
+    while least < high:
+        middle = (least + high) // 2
+        if free_with(middle)[handle + 1] >= 0:
+            high = middle
+        else:
+            least = middle + 1
+    most, low = pair, 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        if free_with(middle)[handle] >= 0:
+            low = middle
+        else:
+            most = middle - 1
+    if least > most or any(n < 0 for n in free_with(least)):
+        return None
+    return least, most

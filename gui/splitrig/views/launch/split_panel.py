@@ -1,0 +1,139 @@
+"""The split: as numbers, as a bar, by free memory, or even."""
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+from splitrig.core.errors import SplitError
+from splitrig.core.split import parse_split, split_text
+from splitrig.views.launch.planner import CardChoice
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.split_bar import SplitBar, SplitCard
+from splitrig.views.widgets.texts import Panel, set_role, text_label
+
+
+class SplitPanel(Panel):
+    """Field, Auto, Even and the bar; an invalid text changes nothing.
+
+    Signals:
+        changed: `tuple[float, ...]`: the shares the user wants.
+        auto_wanted: Follow free memory.
+        even_wanted: The same share for every card.
+        handle_changed: Another handle has the focus; its fit range is wanted.
+    """
+
+    changed = Signal(object)
+    auto_wanted = Signal()
+    even_wanted = Signal()
+    handle_changed = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._cards: tuple[SplitCard, ...] = ()
+        self.field = QLineEdit()
+        self.field.setFont(theme.font("body", 600))
+        self.field.setAccessibleName("Split, one number for each card")
+        self.field.setToolTip("One number for each card, such as 3,1 or 12.4 : 7.6")
+        self.field.setFixedHeight(32)
+        self.field.textEdited.connect(self._on_edited)
+        self.field.editingFinished.connect(self._on_finished)
+        self._hint = text_label(theme, "share of the layers", "note", role="muted")
+        self.auto = QPushButton("Auto")
+        self.even = QPushButton("Even")
+        for button, tip in (
+            (self.auto, "Shares by free memory; also a double click on the bar"),
+            (self.even, "The same share for every card"),
+        ):
+            button.setProperty("small", "true")
+            button.setToolTip(tip)
+        self.auto.clicked.connect(self.auto_wanted)
+        self.even.clicked.connect(self.even_wanted)
+        self.bar = SplitBar(theme)
+        self.bar.moved.connect(self.changed)
+        self.bar.auto_wanted.connect(self.auto_wanted)
+        self.bar.field_wanted.connect(self._on_field_wanted)
+        self.bar.handle_changed.connect(self._on_handle)
+        self.error = text_label(theme, "", "note", role="danger")
+        self.error.setWordWrap(True)
+        self.error.hide()
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(text_label(theme, "Split", weight=600))
+        row.addSpacing(4)
+        row.addWidget(self.field)
+        row.addWidget(self._hint)
+        row.addStretch(1)
+        row.addWidget(self.auto)
+        row.addWidget(self.even)
+        self.body.addLayout(row)
+        self.body.addWidget(self.error)
+        self.body.addWidget(self.bar)
+        self.body.setContentsMargins(16, 10, 16, 8)
+
+    def show_cards(self, cards: Sequence[CardChoice]) -> None:
+        """The cards that take part."""
+        self._cards = tuple(SplitCard(number=c.number, name=c.name) for c in cards)
+        self.bar.set_cards(self._cards)
+        self.field.setFixedWidth(min(104 + 34 * max(len(cards) - 2, 0), 320))
+
+    def show_split(self, shares: Sequence[float], n_slots: int, *, auto: bool) -> None:
+        """Show the shares; the text stays while the user types in it."""
+        several = len(shares) > 1
+        self.field.setEnabled(several)
+        self.auto.setEnabled(several and not auto)
+        self.even.setEnabled(several)
+        reason = ""
+        if not shares:
+            reason = "no card takes part"
+        elif not n_slots:
+            reason = "no layer is to lie on the cards"
+        words = "shares by free memory" if auto and several else "share of the layers"
+        self._hint.setText(reason or words)
+        self.bar.close_with(reason)
+        self.bar.show_split(shares, n_slots)
+        if not self.field.hasFocus() or not self.field.isModified():
+            self.field.setText(split_text(shares))
+            self._show_error(None)
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """Leave out the words beside the field."""
+        self._hint.setVisible(not narrow)
+
+    @Slot(str)
+    def _on_edited(self, text: str) -> None:
+        """Each valid text counts at once; an incomplete one is not scolded while typing."""
+        try:
+            shares = parse_split(text, len(self._cards))
+        except SplitError:
+            self._show_error(None)
+            return
+        self._show_error(None)
+        self.changed.emit(shares)
+
+    @Slot()
+    def _on_finished(self) -> None:
+        if not self.field.isModified():
+            return
+        try:
+            shares = parse_split(self.field.text(), len(self._cards))
+        except SplitError as error:
+            self._show_error(error)
+            return
+        self.field.setModified(False)
+        self._show_error(None)
+        self.changed.emit(shares)
+
+    def _show_error(self, error: SplitError | None) -> None:
+        set_role(self.field, "true" if error else "false", "invalid")
+        self.error.setText(error.message if error else "")
+        self.error.setVisible(error is not None)
+
+    @Slot()
+    def _on_field_wanted(self) -> None:
+        self.field.setFocus()
+        self.field.selectAll()
+
+    @Slot()
+    def _on_handle(self) -> None:
+        self.handle_changed.emit()

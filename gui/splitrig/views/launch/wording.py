@@ -1,0 +1,171 @@
+"""The sentences and numbers of the Launch page; knows no widgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.model import Model
+from splitrig.core.plan import DevicePlan, Plan
+from splitrig.core.split import split_text
+from splitrig.core.units import GIB, MIB, number_text, size_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Fits or not, and by how much."""
+
+    fits: bool
+    title: str
+    detail: str
+
+
+def verdict(plan: Plan) -> Verdict:
+    """Whether every card has room, and where it is tight."""
+    tightest = plan.tightest
+    if tightest is None:
+        return Verdict(fits=False, title="No card takes part", detail="Switch a card on.")
+    if not any(device.n_layers for device in plan.devices):
+        return Verdict(
+            fits=True,
+            title="Runs on the processor",
+            detail=f"No layer lies on a card; {size_text(plan.host.model_bytes)} go into RAM.",
+        )
+    if plan.fits:
+        room = f"{size_text(tightest.free_bytes)} free"
+        alone = len(plan.devices) == 1
+        detail = f"{tightest.name} has {room} then" if alone else (
+            f"tightest: {tightest.name} with {room}"
+        )  # fmt: skip
+        return Verdict(fits=True, title="Fits", detail=detail)
+    over = [device for device in plan.devices if device.free_bytes < 0]
+    missing = size_text(-tightest.free_bytes)
+    title = f"Does not fit: {tightest.name} is {missing} over"
+    if len(over) > 1:
+        title = f"Does not fit: {len(over)} cards are over, {tightest.name} by {missing}"
+    return Verdict(fits=False, title=title, detail=_room_elsewhere(plan))
+
+
+def _room_elsewhere(plan: Plan) -> str:
+    missing = -sum(min(device.free_bytes, 0) for device in plan.devices)
+    room = sum(max(device.free_bytes, 0) for device in plan.devices)
+    emptiest = max(plan.devices, key=lambda d: d.free_bytes)
+    if room > missing * 1.1:
+        return f"The {emptiest.name} has {size_text(emptiest.free_bytes)} free; move layers there."
+    if len(plan.devices) == 1:
+        return "It is the only card that takes part."
+    return f"All cards together are {size_text(max(missing - room, MIB))} short."
+
+
+def layers_text(device: DevicePlan) -> str:
+    """Which layers lie on a card: 'layers 41–63 + output'."""
+    if device.first_layer is None or not device.n_blocks:
+        return "output only" if device.has_output else "no layers"
+    last = device.first_layer + device.n_blocks - 1
+    span = f"layer {last}" if device.n_blocks == 1 else f"layers {device.first_layer}–{last}"
+    return span + (" + output" if device.has_output else "")
+
+
+def free_text(device: DevicePlan) -> str:
+    """'8.4 GiB free' or '1.9 GiB too much'."""
+    if device.free_bytes < 0:
+        return f"{size_text(-device.free_bytes)} too much"
+    return f"{size_text(device.free_bytes)} free"
+
+
+def table_unit(plan: Plan) -> tuple[str, int, int]:
+    """Unit of the plan's table, its bytes, its decimals: GiB, or MiB for a small model."""
+    largest = max((device.used_bytes for device in plan.devices), default=0)
+    return ("GiB", GIB, 1) if largest >= GIB else ("MiB", MIB, 0)
+
+
+def row_texts(values: Sequence[int], unit_bytes: int, decimals: int) -> list[str]:
+    """Numbers rounded so that the row adds up to its rounded sum (largest remainders)."""
+    step = unit_bytes / 10**decimals
+    exact = [value / step for value in values]
+    whole = [int(e // 1) for e in exact]
+    missing = round(sum(values) / step) - sum(whole)
+    order = sorted(range(len(values)), key=lambda i: whole[i] - exact[i])
+    for index in order[: max(missing, 0)]:
+        whole[index] += 1
+    return [number_text(n / 10**decimals, decimals) for n in whole]
+
+
+def handle_text(plan: Plan, handle: int) -> str:
+    """What a screen reader says of a handle: '41 layers to 23 and output, fits, 0.6 GiB free'."""
+    left, right = plan.devices[handle], plan.devices[handle + 1]
+
+    def side(device: DevicePlan) -> str:
+        blocks = f"{device.n_blocks} layer{'' if device.n_blocks == 1 else 's'}"
+        return f"{blocks} and output" if device.has_output else blocks
+
+    tight = min(plan.devices, key=lambda d: d.free_bytes)
+    room = size_text(abs(tight.free_bytes))
+    ending = f"fits, {room} free" if plan.fits else f"does not fit, {room} missing"
+    return f"{side(left)} to {side(right)}, {ending}"
+
+
+def model_text(model: Model) -> str:
+    """'18.4 GiB · 64 layers · context up to 40,960 · qwen3'."""
+    parts = [
+        size_text(model.file_bytes),
+        f"{model.n_layer} layers",
+        f"context up to {number_text(model.n_ctx_train)}",
+        model.architecture,
+    ]
+    return " · ".join(parts)
+
+
+def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
+    """How many layers lie on the cards: 'all 64 + output'. The output goes there first."""
+    if n_gpu_layers < 0 or n_gpu_layers > n_layer:
+        return f"all {n_layer} + output"
+    if n_gpu_layers == 0:
+        return "none"
+    if n_gpu_layers == 1:
+        return "the output only"
+    return f"{n_gpu_layers - 1} of {n_layer} + output"
+
+
+def load_text(plan: Plan) -> str:
+    """What Start will do, beside its button."""
+    if not plan.fits:
+        return "The engine would run out of memory while loading."
+    on_cards = sum(device.model_bytes for device in plan.devices)
+    if not on_cards:
+        return "Nothing is loaded onto the cards."
+    return f"Loads {size_text(on_cards)} onto the cards."
+
+
+def seconds_text(seconds: float) -> str:
+    """'0.4 s', '12 s' or '4 min 12 s'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def request_rows(request: LaunchRequest) -> list[tuple[str, str]]:
+    """The settings of a running engine, label and value."""
+    knobs = request.plan
+    rows = []
+    if knobs.split is not None and len(knobs.split) > 1:
+        rows.append(("Split", split_text(knobs.split)))
+    rows += [
+        ("Context", f"{knobs.n_ctx:,} tokens"),
+        ("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"),
+    ]
+    if knobs.n_parallel > 1:
+        rows.append(("Requests", str(knobs.n_parallel)))
+    return rows
+
+
+def address_of(status: EngineStatus) -> str:
+    """'127.0.0.1:8137', without the scheme."""
+    return (status.url or "").removeprefix("http://").rstrip("/")
+
+
+def file_text(path: Path) -> str:
+    """A file for a menu: its name and the folder it lies in."""
+    return f"{path.name}  ·  {path.parent.name}"

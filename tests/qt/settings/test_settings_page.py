@@ -1,0 +1,50 @@
+from pathlib import Path
+
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from splitrig.core.settings import Appearance, Settings
+from splitrig.views.settings.page import SettingsPage
+from splitrig.views.theme import Theme
+
+
+def control(page: SettingsPage, name: str) -> QWidget:
+    return next(w for w in page.findChildren(QWidget) if w.accessibleName() == name)
+
+
+def test_every_change_is_told_with_the_whole_settings(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings().with_recent(Path("m.gguf")))
+    qtbot.addWidget(page)
+    box = control(page, "Theme")
+    assert isinstance(box, QComboBox)
+    with qtbot.waitSignal(page.changed) as told:
+        box.setCurrentText("Light")
+    settings = told.args[0]
+    assert settings.appearance.theme is Appearance.LIGHT
+    assert settings.recent_models == [Path("m.gguf")]
+    spin = control(page, "Read the cards every")
+    assert isinstance(spin, QDoubleSpinBox)
+    assert (spin.minimum(), spin.maximum(), spin.suffix()) == (0.5, 10.0, " s")
+    with qtbot.waitSignal(page.changed) as told:
+        spin.setValue(2.5)
+    assert told.args[0].telemetry.interval_s == 2.5
+    assert told.args[0].appearance.theme is Appearance.LIGHT
+
+
+def test_a_path_without_a_file_is_marked_and_not_taken(
+    theme: Theme, qtbot: QtBot, tmp_path: Path
+) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    edit = control(page, "llama-server").findChild(QLineEdit)
+    assert edit is not None
+    with qtbot.assertNotEmitted(page.changed):
+        edit.setText(str(tmp_path / "none"))
+        edit.editingFinished.emit()
+    assert edit.property("invalid") == "true"
+    there = tmp_path / "llama-server"
+    there.touch()
+    with qtbot.waitSignal(page.changed) as told:
+        edit.setText(str(there))
+        edit.editingFinished.emit()
+    assert told.args[0].engine.llama_server == there
