@@ -50,11 +50,13 @@ class RigBridge(QObject):
 
     @Slot(object)
     def show_engine(self, status: EngineStatus) -> None:
-        """Mark the time an engine takes to load; without an engine there are no speeds."""
+        """Mark the time an engine takes to load; a ready one is silent, without one no speed is."""
         loading = status.phase in _LOADING
         if loading != self._loading:
             self._loading = loading
             self.mark_started(MarkKind.LOAD) if loading else self.mark_ended(MarkKind.LOAD)
+        if status.phase is Phase.READY and self._rates == (None, None):
+            self.set_rates(0.0, 0.0)
         if not status.phase.active:
             self.mark_ended(MarkKind.PROMPT)
             self.mark_ended(MarkKind.ANSWER)

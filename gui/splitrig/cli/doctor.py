@@ -179,11 +179,9 @@ def _folders() -> list[Finding]:
 
 
 def _display() -> Finding:
-    if not sys.platform.startswith("linux"):
-        return Finding(id="display", state=OK, message="A display is there.")
-    there = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
-    return Finding(
-        id="display",
-        state=OK if there else NOTE,
-        message="A display is there." if there else "No display: only the headless commands work.",
-    )
+    wanted = sys.platform.startswith("linux")
+    named = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+    if wanted and not named:
+        text = "No display: only the headless commands work."
+        return Finding(id="display", state=NOTE, message=text)
+    return Finding(id="display", state=OK, message="A display is there.")

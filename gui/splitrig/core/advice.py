@@ -281,7 +281,7 @@ def _low_vram(plan: Plan, cards: Sequence[_Card]) -> Iterator[Note]:
         yield Note(
             id="low-vram",
             severity=Severity.DANGER if over else Severity.WARNING,
-            message=f"{name} is {_gib_up(missing)} GiB over"
+            message=f"{name} is {_missing_text(missing)} GiB over"
             if over
             else f"{number_text(device.free_bytes / 1024**2)} MiB stay free on {name}",
             detail=("" if over else "A browser or a game can take that while the engine loads. ")
@@ -290,9 +290,9 @@ def _low_vram(plan: Plan, cards: Sequence[_Card]) -> Iterator[Note]:
         )
 
 
-def _gib_up(n_bytes: int) -> str:
-    """GiB with one decimal, rounded up: what is missing is never called 0.0."""
-    return number_text(math.ceil(n_bytes / GIB * 10) / 10, 1)
+def _missing_text(n_bytes: int) -> str:
+    """GiB with one decimal; what is missing is never called 0.0."""
+    return number_text(max(n_bytes / GIB, 0.1), 1)
 
 
 def _relief(plan: Plan, device: DevicePlan, missing: int, names: dict[str, str]) -> str:

@@ -188,9 +188,9 @@ def _ready(status: EngineStatus, time_s: float) -> EngineStatus:
         status,
         phase=Phase.READY,
         progress=1.0,
-        actual=actual_buffers(status),
         **_next_step(status, "", time_s),
     )
+    status = replace(status, actual=actual_buffers(status))
     if status.plan is None:
         return status
     wrong = compare(status.plan, status.device_names, status.actual)

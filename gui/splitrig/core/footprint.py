@@ -7,8 +7,9 @@ graph in src/llama-graph.cpp.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
-from splitrig.core.ggml_types import device_bytes, padded, row_bytes
+from splitrig.core.ggml_types import BY_NAME, device_bytes, padded, row_bytes
 from splitrig.core.model import Model, Tensor
 
 CELL_PAD = 256
@@ -36,6 +37,10 @@ WINDOW_PERIOD = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2, "cohere2": 4, "exaone4"
 
 MLA = frozenset({"deepseek2"})
 """Architectures that keep one compressed key per token and no values."""
+
+
+ROPE_MLA = 64
+"""Width of the part of a compressed key that carries the position, elements."""
 
 
 class Backend(StrEnum):
@@ -121,24 +126,7 @@ def footprint(
     kv_unified: bool,
 ) -> Footprint:
     """Bytes of every layer of `model` with this context and cache."""
-    weights = [Size()] * (model.n_layer + 1)
-    largest = [0] * (model.n_layer + 1)
-    shared = Size()
-    host = 0
-    tied = all(t.name != "output.weight" for t in model.tensors)
-    for tensor in model.tensors:
-        size = Size.of(tensor.type_name, tensor.shape[0], tensor.n_bytes)
-        if tensor.name.startswith(("rope_freqs", "rope_factors")):
-            shared += size
-            continue
-        layer = _slot(tensor, model.n_layer)
-        if layer is None:
-            host += size.plain
-            if not (tied and tensor.name == "token_embd.weight"):
-                continue
-            layer = model.n_layer
-        weights[layer] += size
-        largest[layer] = max(largest[layer], size.plain)
+    table = _weights(_Tensors(model.tensors), model.n_layer)
     streams = 1 if kv_unified else max(n_parallel, 1)
     cells = padded(max(n_ctx // streams, 1), CELL_PAD)
     window_cells = 0
@@ -151,14 +139,68 @@ def footprint(
         for il in range(model.n_layer)
     ]
     return Footprint(
-        weights=tuple(weights),
+        weights=table.weights,
         kv=(*kv, Size()),
-        per_device=shared,
-        host_model_bytes=host,
-        largest_tensor=tuple(largest),
+        per_device=table.per_device,
+        host_model_bytes=table.host_bytes,
+        largest_tensor=table.largest_tensor,
         n_kv=cells,
         n_kv_window=window_cells,
         notes=_notes(model),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weights:
+    """The part of a footprint that no knob changes; fields as in `Footprint`."""
+
+    weights: tuple[Size, ...]
+    per_device: Size
+    host_bytes: int
+    largest_tensor: tuple[int, ...]
+
+
+class _Tensors:
+    """A tensor table that is the same only as itself: comparing all rows would cost a plan."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: tuple[Tensor, ...]) -> None:
+        self.table = table
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Tensors) and self.table is other.table
+
+    def __hash__(self) -> int:
+        return id(self.table)
+
+
+@lru_cache(maxsize=8)
+def _weights(tensors: _Tensors, n_layer: int) -> _Weights:
+    """Sum up the tensor table by layer; kept, for a plan is made at every step of the slider."""
+    weights = [Size()] * (n_layer + 1)
+    largest = [0] * (n_layer + 1)
+    shared = Size()
+    host = 0
+    tied = all(t.name != "output.weight" for t in tensors.table)
+    for tensor in tensors.table:
+        size = Size.of(tensor.type_name, tensor.shape[0], tensor.n_bytes)
+        if tensor.name.startswith(("rope_freqs", "rope_factors")):
+            shared += size
+            continue
+        layer = _slot(tensor, n_layer)
+        if layer is None:
+            host += size.plain
+            if not (tied and tensor.name == "token_embd.weight"):
+                continue
+            layer = n_layer
+        weights[layer] += size
+        largest[layer] = max(largest[layer], size.plain)
+    return _Weights(
+        weights=tuple(weights),
+        per_device=shared,
+        host_bytes=host,
+        largest_tensor=tuple(largest),
     )
 
 
@@ -232,6 +274,7 @@ def compute_bytes(
     pipelined: bool,
     first: bool,
     has_output: bool,
+    partial: bool,
     stages: int,
 ) -> int:
     """Estimate of one device's compute buffer, bytes.
@@ -247,40 +290,106 @@ def compute_bytes(
         pipelined: Several cards work on different batches at the same time.
         first: It is the first device that holds layers.
         has_output: It holds the output layer.
+        partial: Some layers stay in the computer's memory.
         stages: Largest tensor that stays on the host and is copied over for large batches, bytes.
     """
     tokens = min(n_ctx, n_ubatch)
     per_token = 4 * tokens
     embd = model.n_embd
     heads = max(model.n_head, default=0)
-    heads_kv = max(model.n_head_kv, default=0)
     q = heads * model.head_k
-    if model.n_expert and model.n_ff_expert:
-        ffn = max(3 * model.n_expert_used * model.n_ff_expert, (2 * model.n_expert_used + 1) * embd)
-    else:
-        ffn = 3 * model.n_ff
-    attention = 2 * embd + q
-    if model.architecture in MLA:
-        compressed = heads * model.head_k
-        attention = 2 * compressed + heads * _key_mla(model) + 3 * embd
-        body = per_token * max(attention, 2 * embd + ffn)
-    else:
-        body = per_token * (attention + ffn)
+    body, attention = _live_elements(model)
+    if _compressed(model):
+        body += heads * ROPE_MLA if pipelined and first else 0
+    elif partial and not first:
+        body -= q
     unpacked = sum(
-        2 * sizes.n_kv * heads_kv * width
+        2 * sizes.n_kv * max(model.n_head_kv, default=0) * width
         for kind, width in zip(cache_types, (model.head_k, model.head_v), strict=True)
         if kind not in {"f16", "bf16", "f32"}
     )
-    body = max(body, per_token * (attention + q) + unpacked)
+    body = max(per_token * body, per_token * attention + unpacked)
     if not flash_attention:
-        body = max(body, per_token * (attention + q) + 4 * heads * sizes.n_kv * tokens)
-    mask = (2 if flash_attention else 4) * tokens * (sizes.n_kv + sizes.n_kv_window)
-    inputs = mask + 20 * tokens
+        body = max(body, per_token * attention + 4 * heads * sizes.n_kv * tokens)
+    inputs = _input_bytes(model, sizes, tokens, cache_types, flash_attention=flash_attention)
+    inputs += padded(4 * n_outputs) if has_output else 0
     logits = 4 * n_outputs * (model.n_vocab + embd) if has_output else 0
     if pipelined:
         inputs += per_token * embd * (1 if first else 2)
         return INPUT_COPIES * inputs + max(body, logits) + stages
     return max(body + inputs, logits) + stages
+
+
+def host_compute_bytes(
+    model: Model,
+    sizes: Footprint,
+    *,
+    n_ctx: int,
+    n_ubatch: int,
+    cache_types: tuple[str, str],
+    flash_attention: bool,
+    n_outputs: int,
+    pipelined: bool,
+) -> int:
+    """Compute buffer in the computer's memory beside the cards, bytes: inputs and embeddings.
+
+    The arguments are those of `compute_bytes`.
+    """
+    tokens = min(n_ctx, n_ubatch)
+    embedded = 4 * tokens * model.n_embd
+    inputs = _input_bytes(model, sizes, tokens, cache_types, flash_attention=flash_attention)
+    inputs += 4 * tokens + padded(4 * n_outputs, 64)
+    if pipelined:
+        return INPUT_COPIES * (inputs + embedded) + embedded
+    return inputs + 2 * embedded
+
+
+def _live_elements(model: Model) -> tuple[int, int]:
+    """Elements per token that live at the graph's widest moment, and while attention runs."""
+    embd = model.n_embd
+    heads = max(model.n_head, default=0)
+    q = heads * model.head_k
+    dense = 3 * model.n_ff
+    experts = 2 * model.n_expert_used * embd
+    if _compressed(model):
+        attention = 2 * q + heads * _key_mla(model) + 3 * embd
+        return max(attention, 2 * embd + dense, embd + experts), attention
+    if model.n_expert and model.n_ff_expert:
+        dense = max(3 * model.n_expert_used * model.n_ff_expert, experts + embd)
+    return 2 * embd + q + dense, 2 * embd + 2 * q
+
+
+def _input_bytes(
+    model: Model,
+    sizes: Footprint,
+    tokens: int,
+    cache_types: tuple[str, str],
+    *,
+    flash_attention: bool,
+) -> int:
+    """Inputs of the graph's attention: positions, masks, and which cache rows are written.
+
+    Source: `build_attn_inp_kv` in src/llama-graph.cpp. Without flash attention the values lie
+    transposed, and every element has a row number of its own. Quantised caches are rotated by
+    a Hadamard matrix, which is an input too.
+    """
+    element = 2 if flash_attention else 4
+    rows = 1
+    if not _compressed(model):
+        rows += 1 if flash_attention else max(model.n_head_kv, default=0) * model.head_v
+    rotation = 0
+    for kind, side in zip(cache_types, (_rotated(model.head_k), 64), strict=True):
+        if BY_NAME[kind].quantized and side and not _compressed(model):
+            rotation += 4 * side * side
+    caches = 2 if sizes.n_kv_window else 1
+    mask = element * tokens * (sizes.n_kv + sizes.n_kv_window)
+    return mask + 4 * tokens + caches * (8 * tokens * rows + rotation)
+
+
+def _rotated(head: int) -> int:
+    """Side of the Hadamard matrix for keys: the largest power of two in the head, 64 at least."""
+    side = head & -head
+    return side if side >= 64 else 0
 
 
 def _key_mla(model: Model) -> int:

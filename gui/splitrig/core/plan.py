@@ -7,7 +7,8 @@ the shape of its graph and is an estimate; the overhead is what the caller says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint
+from splitrig.core.errors import SplitError
+from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint, host_compute_bytes
 from splitrig.core.gpu import Rig
 from splitrig.core.layer_map import HOST, layer_devices
 from splitrig.core.model import Model
@@ -148,7 +149,7 @@ def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest)
     """Place every layer of `model` on `devices` (src/llama-model.cpp, src/llama-kv-cache.cpp).
 
     Raises:
-        SplitError: The split gives no card any layer.
+        SplitError: The split gives no card any layer, or has more shares than there are devices.
     """
     shares = _shares(devices, request)
     n_gpu_layers = request.n_gpu_layers if devices else 0
@@ -177,7 +178,7 @@ def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest)
     host = HostPlan(
         model_bytes=_host_weights(model, sizes, host_layers),
         kv_bytes=sum(sizes.kv[il].plain for il in host_layers),
-        compute_bytes=None,
+        compute_bytes=_host_scratch(model, sizes, request, used, pipelined=pipelined),
     )
     return Plan(
         devices=tuple(plans),
@@ -208,7 +209,12 @@ def _shares(devices: Sequence[PlanDevice], request: PlanRequest) -> tuple[float,
     if request.split is None:
         return auto_split([device.free_bytes for device in devices])
     check_split(request.split)
-    return request.split
+    if len(request.split) > len(devices):
+        raise SplitError(
+            f"The split has {len(request.split)} shares for {len(devices)} cards.",
+            "Give one number for each card.",
+        )
+    return (*request.split, *(0.0 for _ in devices[len(request.split) :]))
 
 
 def _scratch(
@@ -235,11 +241,51 @@ def _scratch(
         pipelined=pipelined,
         first=number == used[0],
         has_output=placed[model.n_layer] == number,
+        partial=HOST in placed,
         stages=max(
             (sizes.largest_tensor[il] for il, d in enumerate(placed) if d == HOST), default=0
         )
         if number == used[0]
         else 0,
+    )
+
+
+def _host_scratch(
+    model: Model,
+    sizes: Footprint,
+    request: PlanRequest,
+    used: Sequence[int],
+    *,
+    pipelined: bool,
+) -> int:
+    """Compute buffer in the computer's memory: inputs beside cards, everything without one."""
+    n_ctx = request.n_ctx or model.n_ctx_train
+    cache_types = (request.cache_type_k, request.cache_type_v)
+    n_outputs = request.n_outputs or request.n_parallel
+    if used:
+        return host_compute_bytes(
+            model,
+            sizes,
+            n_ctx=n_ctx,
+            n_ubatch=request.n_ubatch,
+            cache_types=cache_types,
+            flash_attention=request.flash_attention,
+            n_outputs=n_outputs,
+            pipelined=pipelined,
+        )
+    return compute_bytes(
+        model,
+        sizes,
+        n_ctx=n_ctx,
+        n_ubatch=request.n_ubatch,
+        cache_types=cache_types,
+        flash_attention=request.flash_attention,
+        n_outputs=n_outputs,
+        pipelined=False,
+        first=True,
+        has_output=True,
+        partial=False,
+        stages=0,
     )
 
 

@@ -154,7 +154,7 @@ def parse_specs(text: str) -> SpecTable:
     """
     try:
         return SpecTable(tuple(_rows(csv.DictReader(StringIO(text)))))
-    except (KeyError, AttributeError, re.error) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, re.error) as error:
         raise ValueError(f"The table of cards is damaged: {error!r}.") from error
 
 

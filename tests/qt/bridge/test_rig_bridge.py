@@ -103,6 +103,14 @@ def test_loading_prompt_and_answer_leave_spans(qtbot: QtBot) -> None:
     assert all(m.end_s is not None and m.end_s >= m.start_s for m in marks)
 
 
+def test_a_ready_engine_is_silent_before_its_first_answer(qtbot: QtBot) -> None:
+    s = Setup()
+    s.post(reading(1.0))
+    s.bridge.show_engine(EngineStatus(phase=Phase.READY))
+    s.post(reading(2.0))
+    assert str(s.rates(Rate.GENERATION)) == "[nan, 0.0]"
+
+
 def test_an_engine_that_dies_ends_the_answer_and_its_speed(qtbot: QtBot) -> None:
     s = Setup()
     s.bridge.show_engine(EngineStatus(phase=Phase.READY))

@@ -1,4 +1,6 @@
+import os
 import struct
+import sys
 import time
 import tracemalloc
 from contextlib import suppress
@@ -133,6 +135,32 @@ def refused(path: Path) -> ModelFileError:
             b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 77) + b"\0" * 32,
             "unknown kind 77",
         ),
+        (
+            "many nested arrays",
+            b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 9)
+            + struct.pack("<IQ", 9, 20_000) + struct.pack("<IQ", 4, 0) * 20_000,
+            "array of 20,000 entries",
+        ),
+        (
+            "long texts",
+            b"GGUF" + struct.pack("<IQQ", 3, 0, 5)
+            + b"".join(
+                struct.pack("<Q", 2) + b"k%d" % n + struct.pack("<IQ", 8, 2**21) + b"x" * 2**21
+                for n in range(5)
+            ),
+            "its texts are longer than 8.0 MiB",
+        ),
+        (
+            "odd row",
+            b"GGUF" + struct.pack("<IQQQ", 3, 1, 0, 1) + b"t" + struct.pack("<IQIQ", 1, 33, 2, 0),
+            "ends within a block of q4_0",
+        ),
+        (
+            "absurd tensor",
+            b"GGUF" + struct.pack("<IQQQ", 3, 1, 0, 1) + b"t"
+            + struct.pack("<IQQIQ", 2, 2**40, 2**40, 0, 0),
+            "would take",
+        ),
         ("no architecture", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "architecture"),
     ],
 )  # fmt: skip
@@ -151,6 +179,37 @@ def test_zeros_after_a_huge_count_do_not_keep_the_reader_busy(tmp_path: Path) ->
     assert "announces an array" in refused(path).message
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe.gguf")
+    assert "a folder or a device" in refused(tmp_path / "pipe.gguf").message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.attention.head_count", struct.pack("<IQ", 10, 2**63)),
+        ("llama.attention.head_count", struct.pack("<Ii", 5, -4)),
+        ("llama.block_count", struct.pack("<II", 4, 2**31 - 1)),
+        ("llama.block_count", struct.pack("<IB", 7, 1)),
+        ("general.alignment", struct.pack("<II", 4, 0)),
+        ("general.architecture", struct.pack("<IQ", 8, 3) + b"a\nb"),
+    ],
+)
+def test_an_absurd_value_is_one_sentence(tmp_path: Path, key: str, value: bytes) -> None:
+    values = {
+        "general.architecture": struct.pack("<IQ", 8, 5) + b"llama",
+        "llama.block_count": struct.pack("<II", 4, 2),
+        "llama.embedding_length": struct.pack("<II", 4, 64),
+        key: value,
+    }
+    body = b"".join(struct.pack("<Q", len(k)) + k.encode() + v for k, v in values.items())
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(values)) + body)
+    assert "\n" not in refused(path).message
+
+
 def test_a_truncated_download_says_how_much_is_there(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(demo().read_bytes()[:30_000_000])
@@ -165,7 +224,7 @@ def test_a_header_cut_off_in_the_vocabulary_is_damaged(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_one_sentence_each(tmp_path: Path) -> None:
     assert "There is no file" in refused(tmp_path / "none.gguf").message
-    assert "cannot be read" in refused(tmp_path).message
+    assert "a folder or a device" in refused(tmp_path).message
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

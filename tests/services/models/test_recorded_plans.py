@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
@@ -67,18 +68,49 @@ def test_weights_and_kv_are_exact_on_every_device_of_every_recording(
 
 
 def test_the_compute_buffer_is_close(models: dict[str, Model]) -> None:
-    errors = []
+    errors, exact = [], 0
     for row in EXPECTED:
         plan = plan_for(row, models[row["model"]])
         for ours, real in zip(plan.devices, row["devices"], strict=True):
             total = real["model_bytes"] + real["kv_bytes"] + real["compute_bytes"]
+            assert ours.compute_bytes is not None
+            exact += ours.compute_bytes == real["compute_bytes"]
             if total:
-                assert ours.compute_bytes is not None
                 errors.append(abs(ours.compute_bytes - real["compute_bytes"]) / total)
     errors.sort()
-    assert statistics.median(errors) <= 0.001
-    assert errors[int(0.95 * len(errors))] <= 0.004
-    assert errors[-1] <= 0.015
+    # not exact: the first card of a partial offload (what it stages of the host's tensors), and
+    # compressed attention with a quantised cache or without flash attention
+    assert exact >= 290
+    assert statistics.median(errors) == 0
+    assert errors[int(0.95 * len(errors))] <= 0.0002
+    assert errors[-1] <= 0.0135
+
+
+def test_the_host_compute_buffer_is_exact_on_every_recording(models: dict[str, Model]) -> None:
+    for row in EXPECTED:
+        plan = plan_for(row, models[row["model"]])
+        assert plan.host.compute_bytes == row["host"]["compute_bytes"], row
+
+
+def test_more_shares_than_cards_are_refused_and_missing_ones_are_none(
+    models: dict[str, Model],
+) -> None:
+    model = models["llama3-8b-q4km.gguf"]
+    devices = [PlanDevice(name=str(n), id=str(n), free_bytes=24 * GIB) for n in range(2)]
+    with pytest.raises(SplitError, match="3 shares for 2 cards"):
+        make_plan(model, devices, PlanRequest(split=(1, 1, 1)))
+    assert [d.n_layers for d in make_plan(model, devices, PlanRequest(split=(1,))).devices] == [
+        33,
+        0,
+    ]
+
+
+def test_without_a_card_everything_lies_in_the_computers_memory(models: dict[str, Model]) -> None:
+    model = models["llama3-8b-q4km.gguf"]
+    plan = make_plan(model, [], PlanRequest(n_ctx=4096))
+    assert plan.host.model_bytes == sum(t.n_bytes for t in model.tensors)
+    assert plan.host.kv_bytes == 512 * MIB
+    assert plan.host.compute_bytes
 
 
 @pytest.mark.parametrize(

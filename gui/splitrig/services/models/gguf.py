@@ -21,17 +21,25 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 KEEP_ELEMENTS = 1024
 """Arrays of numbers up to this length are kept (heads per layer); longer ones are stepped over."""
+KEEP_ELEMENTS_TOGETHER = 65_536
+"""Numbers of all arrays that are kept; what comes after them is stepped over."""
 MOST_NESTED = 4
-MOST_ENTRIES = 1_000_000
-"""Strings or arrays in one array; the largest vocabularies have some 260,000 and twice that many
-merges. A file of zeros must not keep the reader busy."""
-MOST_KEYS = 100_000
-MOST_TENSORS = 1_000_000
+MOST_STRINGS = 1_000_000
+"""Strings in all arrays of a header; the largest vocabularies have some 260,000 and twice that
+many merges. A file of zeros must not keep the reader busy."""
+MOST_ARRAYS = 10_000
+"""Arrays inside arrays; no model is known to have one."""
+MOST_TEXT_BYTES = 8 * 2**20
+"""Names and texts of a header together; a chat template takes some 10 KiB."""
+MOST_KEYS = 10_000
+MOST_TENSORS = 20_000
+MOST_HEADS = 2**20
 MOST_DIMENSIONS = 4
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+_ARCHITECTURE = re.compile(r"[\w.+-]{1,64}")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _AGAIN = "Download it again, or choose another file."
 
@@ -61,6 +69,10 @@ class _Cursor:
         self._path = path
         self._at = 0
         self._end = len(data)
+        self._strings_left = MOST_STRINGS
+        self._arrays_left = MOST_ARRAYS
+        self._text_left = MOST_TEXT_BYTES
+        self._kept = 0
 
     @property
     def at(self) -> int:
@@ -93,6 +105,9 @@ class _Cursor:
         length = self.number("Q")
         if length > most:
             raise self.broken(f"it announces a name of {length:,} bytes")
+        self._text_left -= length
+        if self._text_left < 0:
+            raise self.broken(f"its texts are longer than {size_text(MOST_TEXT_BYTES)}")
         return self.take(length).decode("utf-8", errors="replace")
 
     def value(self, kind: int, depth: int = 0) -> object:
@@ -102,7 +117,7 @@ class _Cursor:
             value: object = struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
             return value
         if kind == _STRING:
-            return self.text(most=16 * 2**20)
+            return self.text(most=MOST_TEXT_BYTES)
         if kind == _ARRAY:
             return self._array(depth)
         raise self.broken(f"it has a value of the unknown kind {kind}")
@@ -115,16 +130,21 @@ class _Cursor:
         if count * smallest > self._end - self._at:
             raise self.broken(f"it announces an array of {count:,} entries")
         if kind in _SCALARS:
-            if count > KEEP_ELEMENTS:
+            self._kept += count if count <= KEEP_ELEMENTS else 0
+            if count > KEEP_ELEMENTS or self._kept > KEEP_ELEMENTS_TOGETHER:
                 self.skip(count * smallest)
                 return None
             return struct.unpack(f"<{count}{_SCALARS[kind]}", self.take(count * smallest))
-        if count > MOST_ENTRIES:
-            raise self.broken(f"it announces an array of {count:,} entries")
         if kind == _STRING:
+            self._strings_left -= count
+            if self._strings_left < 0:
+                raise self.broken(f"it announces an array of {count:,} entries")
             self._skip_strings(count)
             return None
         if kind == _ARRAY:
+            self._arrays_left -= count
+            if self._arrays_left < 0:
+                raise self.broken(f"it announces an array of {count:,} entries")
             for _ in range(count):
                 self._array(depth + 1)
             return None
@@ -194,6 +214,9 @@ def _unreadable(path: Path, error: OSError) -> ModelFileError:
 
 def _read_header(path: Path) -> _Header:
     try:
+        if path.exists() and not path.is_file():
+            # opening a pipe would wait for somebody to write into it
+            raise ModelFileError(f"{path.name} is a folder or a device.", "Choose a GGUF file.")
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise ModelFileError(f"{path.name} is empty.", _AGAIN)
@@ -257,6 +280,8 @@ def _tensor(cursor: _Cursor) -> tuple[Tensor, int]:
             f"The tensor {name!r} has the type {number}, which SplitRig does not know.",
             "Update SplitRig, or choose another quantisation.",
         )
+    if shape[0] % kind.block:
+        raise cursor.broken(f"a row of the tensor {name!r} ends within a block of {kind.name}")
     rows = 1
     for extent in shape[1:]:
         rows *= extent
@@ -270,14 +295,14 @@ def _model(
     path: Path, metadata: Mapping[str, object], tensors: tuple[Tensor, ...], file_bytes: int
 ) -> Model:
     architecture = metadata.get("general.architecture")
-    if not isinstance(architecture, str):
+    if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
         raise ModelFileError(f"{path.name} does not say its architecture.", _AGAIN)
 
     def number(key: str, default: int | None = None) -> int:
         value = metadata.get(f"{architecture}.{key}", default)
         if isinstance(value, tuple):
             value = max(value, default=0)
-        if not isinstance(value, int) or not 0 <= value < 2**31:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
             raise ModelFileError(
                 f"{path.name} does not say {architecture}.{key}, which every language model has.",
                 "Choose a language model; vision projectors and adapters cannot be planned alone.",
@@ -289,6 +314,8 @@ def _model(
         raise ModelFileError(f"{path.name} claims {n_layer:,} layers.", _AGAIN)
     n_head = _per_layer(metadata.get(f"{architecture}.attention.head_count", 0), n_layer)
     n_head_kv = _per_layer(metadata.get(f"{architecture}.attention.head_count_kv", n_head), n_layer)
+    if any(not 0 <= heads <= MOST_HEADS for heads in (*n_head, *n_head_kv)):
+        raise ModelFileError(f"{path.name} claims an absurd number of heads.", _AGAIN)
     n_embd = number("embedding_length")
     head = n_embd // max(n_head, default=1) if any(n_head) else 0
     name = metadata.get("general.name")

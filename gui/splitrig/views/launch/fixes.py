@@ -7,7 +7,7 @@ from splitrig.core.errors import SplitError
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.split import counts_for_split, split_for_layers, split_text
-from splitrig.core.units import size_text
+from splitrig.views.launch.wording import room_text
 
 CTX_STEP = 1024
 MOVES = 24
@@ -32,11 +32,14 @@ def ways_to_fit(
     model: Model, devices: Sequence[PlanDevice], request: PlanRequest
 ) -> tuple[Fix, ...]:
     """All single changes after which every card has room; a new split may come along."""
+    split = _split_fix(model, devices, request)
+    # where a split alone is enough, the other ways are worth showing only if they keep the split
+    resplit = split is None
     found = [
-        _split_fix(model, devices, request),
-        _cache_fix(model, devices, request),
-        _context_fix(model, devices, request),
-        _layers_fix(model, devices, request),
+        split,
+        _cache_fix(model, devices, request, resplit=resplit),
+        _context_fix(model, devices, request, resplit=resplit),
+        _layers_fix(model, devices, request, resplit=resplit),
     ]
     return tuple(fix for fix in found if fix is not None)
 
@@ -83,7 +86,7 @@ def _free_text(plan: Plan) -> str:
     tightest = plan.tightest
     if tightest is None:
         return ""
-    return f"{tightest.name} then has {size_text(tightest.free_bytes)} free."
+    return f"{tightest.name} then has {room_text(tightest.free_bytes)} free."
 
 
 def _split_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
@@ -106,13 +109,17 @@ def _split_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest
     )
 
 
-def _fitting(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Plan | None:
-    """With the split as it is if possible, else with another."""
+def _fitting(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest, *, resplit: bool
+) -> Plan | None:
+    """With the split as it is if possible, else, if that is wanted, with another."""
     try:
         plan = make_plan(model, devices, request)
     except SplitError:
         return None
-    return plan if plan.fits else best_split(model, devices, request)
+    if plan.fits:
+        return plan
+    return best_split(model, devices, request) if resplit else None
 
 
 def _with_split(title: str, request: PlanRequest, plan: Plan) -> str:
@@ -121,11 +128,13 @@ def _with_split(title: str, request: PlanRequest, plan: Plan) -> str:
     return f"{title} and split {split_text(plan.split)}"
 
 
-def _cache_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+def _cache_fix(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest, *, resplit: bool
+) -> Fix | None:
     if "f16" not in (request.cache_type_k, request.cache_type_v):
         return None
     smaller = replace(request, cache_type_k="q8_0", cache_type_v="q8_0", flash_attention=True)
-    plan = _fitting(model, devices, smaller)
+    plan = _fitting(model, devices, smaller, resplit=resplit)
     if plan is None:
         return None
     return Fix(
@@ -135,13 +144,15 @@ def _cache_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest
     )
 
 
-def _context_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+def _context_fix(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest, *, resplit: bool
+) -> Fix | None:
     context = request.n_ctx or model.n_ctx_train
     low, high = 0, (context - 1) // CTX_STEP
     best: Plan | None = None
     while low < high:
         middle = (low + high + 1) // 2
-        plan = _fitting(model, devices, replace(request, n_ctx=middle * CTX_STEP))
+        plan = _fitting(model, devices, replace(request, n_ctx=middle * CTX_STEP), resplit=resplit)
         if plan is None:
             high = middle - 1
         else:
@@ -157,13 +168,15 @@ def _context_fix(model: Model, devices: Sequence[PlanDevice], request: PlanReque
     )
 
 
-def _layers_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+def _layers_fix(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest, *, resplit: bool
+) -> Fix | None:
     slots = _slots(model, request)
     low, high = 0, slots - 1
     best: Plan | None = None
     while low < high:
         middle = (low + high + 1) // 2
-        plan = _fitting(model, devices, replace(request, n_gpu_layers=middle))
+        plan = _fitting(model, devices, replace(request, n_gpu_layers=middle), resplit=resplit)
         if plan is None:
             high = middle - 1
         else:

@@ -18,7 +18,7 @@ from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
 from splitrig.views.launch.wording import on_cards_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch
-from splitrig.views.widgets.texts import Panel, text_label
+from splitrig.views.widgets.texts import Panel, pad_spin_box, text_label
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 PLAIN_TYPES = ("f16", "bf16")
@@ -104,7 +104,10 @@ class KnobsPanel(Panel):
         caption = text_label(self._theme, label, "note", role="muted")
         caption.setBuddy(widget)
         widget.setAccessibleName(label)
-        widget.setFixedHeight(32)
+        if isinstance(widget, QSpinBox):
+            pad_spin_box(widget)
+        else:
+            widget.setFixedHeight(32)
         layout.addWidget(caption)
         layout.addWidget(widget)
         return box

@@ -6,10 +6,11 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from splitrig.core.engine import STEPS, EngineStatus, Phase
 from splitrig.core.units import size_text
-from splitrig.views.launch.plan_panel import VerdictHead, scroll_area
+from splitrig.views.launch.plan_panel import VerdictHead
 from splitrig.views.launch.wording import seconds_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
+from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.step_list import Step, StepList
 from splitrig.views.widgets.texts import Panel, text_label
 
@@ -78,7 +79,7 @@ class LoadingPanel(Panel):
         layout.addWidget(self.command)
         layout.addStretch(1)
         self.body.addWidget(self.head)
-        self.body.addWidget(scroll_area(content), 1)
+        self.body.addWidget(ScrollColumn(content), 1)
 
     def show_status(self, status: EngineStatus, name: str) -> None:
         """Show the steps of this start."""

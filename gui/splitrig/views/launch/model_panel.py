@@ -8,10 +8,10 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from splitrig.core.model import Model
-from splitrig.views.launch.wording import file_text, model_text
+from splitrig.views.launch.wording import file_text, model_name, model_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge
-from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
+from splitrig.views.widgets.texts import ElidedLabel, IconButton, Panel, line, text_label
 
 TILE_PX = 40
 
@@ -44,11 +44,9 @@ class ModelHead(QWidget):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._name = text_label(theme, "", "value", 600)
-        self._name.setMinimumWidth(40)
+        self._name = ElidedLabel(text_label(theme, "", "value", 600))
         self._badge = Badge(theme)
-        self._facts = text_label(theme, "", "note", role="muted")
-        self._facts.setMinimumWidth(40)
+        self._facts = ElidedLabel(text_label(theme, "", "note", role="muted"))
         first = QHBoxLayout()
         first.setSpacing(8)
         first.addWidget(self._name)
@@ -64,10 +62,12 @@ class ModelHead(QWidget):
         self.row.addWidget(ModelTile(theme))
         self.row.addLayout(words, 1)
 
-    def show_text(self, name: str, facts: str, quantization: str | None = None) -> None:
+    def show_text(
+        self, name: str, facts: str, quantization: str | None = None, *, tip: str = ""
+    ) -> None:
         """Show a model, or what stands instead of one."""
         self._name.setText(name)
-        self._name.setToolTip(name)
+        self._name.setToolTip(tip or name)
         self._facts.setText(facts)
         self._facts.setToolTip(facts)
         self._badge.set_badge(quantization or "")
@@ -115,7 +115,8 @@ class ModelPanel(Panel):
             self.change.setText("Choose")
             return
         self._folder = model.path.parent
-        self.head.show_text(model.name, model_text(model), model.quantization)
+        name = model_name(model.path, model.quantization)
+        self.head.show_text(name, model_text(model), model.quantization, tip=str(model.path))
         self.change.setText("Change")
 
     def show_recent(self, recent: Sequence[Path]) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from splitrig.core.gpu import Note
 from splitrig.core.plan import Plan, PlanDevice
@@ -15,23 +16,13 @@ from splitrig.views.launch.wording import verdict
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
 from splitrig.views.widgets.notice import NoticeBar
-from splitrig.views.widgets.texts import IconLabel, Panel, line, set_role, text_label
+from splitrig.views.widgets.scroll_column import ScrollColumn
+from splitrig.views.widgets.texts import ElidedLabel, IconLabel, Panel, line, set_role, text_label
 
-MOST_NOTES = 6
+MOST_NOTES = 2
+"""More warnings are folded away, so that the command stays in view."""
 
-
-def scroll_area(content: QWidget) -> QScrollArea:
-    """A scroll area without a frame or a ground of its own."""
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    content.setProperty("clear", "true")
-    area.setWidget(content)
-    area.viewport().setAutoFillBackground(False)
-    content.setAutoFillBackground(False)
-    return area
+CEILING_FROM_PX = 540
 
 
 class VerdictHead(QWidget):
@@ -40,10 +31,8 @@ class VerdictHead(QWidget):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._icon = IconLabel(theme, "check-circle", 28, "success")
-        self.title = text_label(theme, "", "title", 600)
-        self.title.setMinimumWidth(60)
-        self.detail = text_label(theme, "", "note", role="muted")
-        self.detail.setMinimumWidth(60)
+        self.title = ElidedLabel(text_label(theme, "", "title", 600))
+        self.detail = ElidedLabel(text_label(theme, "", "note", role="muted"))
         self._speed = text_label(theme, "", "title", 600)
         self._unit = text_label(theme, "tok/s expected", "note", role="muted")
         self._ceiling = text_label(theme, "", "note", role="muted")
@@ -89,6 +78,11 @@ class VerdictHead(QWidget):
         low, high = expected * (1 - BAND), expected * (1 + BAND)
         self._speed.setText(f"{number_text(low)}–{number_text(high)}")
         self._ceiling.setText(f"at most {number_text(ceiling)}; the memory allows no more")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room the ceiling gives way to the reason."""
+        self._ceiling.setVisible(event.size().width() >= CEILING_FROM_PX)
+        super().resizeEvent(event)
 
 
 class _FixRow(QWidget):
@@ -184,6 +178,7 @@ class PlanPanel(Panel):
         super().__init__(parent=parent)
         self._theme = theme
         self._notices: list[NoticeBar] = []
+        self._all_notes: tuple[Note, ...] = ()
         self.head = VerdictHead(theme)
         self.bars = PlanBars(theme)
         self.table = PlanTable(theme)
@@ -206,6 +201,13 @@ class PlanPanel(Panel):
         self._notes = QVBoxLayout()
         self._notes.setSpacing(8)
         self._content.addLayout(self._notes)
+        self.more = QPushButton()
+        self.more.setProperty("kind", "quiet")
+        self.more.setProperty("small", "true")
+        self.more.setCheckable(True)
+        self.more.toggled.connect(self._on_more)
+        self.more.hide()
+        self._content.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
         title = text_label(theme, "Command", weight=600)
         self._add_section(self._command_box, title, self._command_hint, self.command)
         self._content.addStretch(1)
@@ -214,7 +216,7 @@ class PlanPanel(Panel):
         head.setContentsMargins(16, 0, 16, 4)
         head.addWidget(self.head)
         self.body.addLayout(head)
-        self.body.addWidget(scroll_area(content), 1)
+        self.body.addWidget(ScrollColumn(content), 1)
 
     def _add_section(self, box: QWidget, title: QWidget, hint: QWidget, inside: QWidget) -> None:
         layout = QVBoxLayout(box)
@@ -257,7 +259,11 @@ class PlanPanel(Panel):
 
     def show_notes(self, notes: Sequence[Note]) -> None:
         """Show warnings and remarks, each with its number and its way out."""
-        shown = notes[:MOST_NOTES]
+        self._all_notes = tuple(notes)
+        folded = len(notes) - MOST_NOTES
+        self.more.setVisible(folded > 0)
+        self.more.setText("Show fewer" if self.more.isChecked() else f"Show {folded} more")
+        shown = notes if self.more.isChecked() else notes[:MOST_NOTES]
         while len(self._notices) < len(shown):
             notice = NoticeBar(self._theme, closable=False, stacked=True)
             self._notices.append(notice)
@@ -270,6 +276,10 @@ class PlanPanel(Panel):
                 notice.show()
             else:
                 notice.hide()
+
+    @Slot(bool)
+    def _on_more(self, _open: bool) -> None:  # noqa: FBT001 - the signal's own argument
+        self.show_notes(self._all_notes)
 
     def show_command(self, command: Sequence[str]) -> None:
         """Show what would be run; nothing hides the section."""

@@ -13,6 +13,8 @@ from splitrig.views.widgets.card_chip import CardChip
 from splitrig.views.widgets.memory_bar import Memory, MemoryBar, MemorySwatch
 from splitrig.views.widgets.texts import IconLabel, line, set_role, text_label
 
+ROOMY_CARDS = 4
+DENSE_PX = 16
 HEADS = {**KIND_NAMES, "kv": "KV"}
 
 
@@ -34,13 +36,14 @@ def memory_of(device: DevicePlan, before: PlanDevice) -> Memory:
 class _CardBar(QWidget):
     """Chip, name, layers, what is left; under it the bar."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, *, dense: bool) -> None:
         super().__init__()
+        self.dense = dense
         self._chip = CardChip(theme)
         self._name = text_label(theme, weight=600)
         self._layers = text_label(theme, "", "note", role="muted")
         self._free = text_label(theme, "", "note", 500)
-        self.bar = MemoryBar(theme)
+        self.bar = MemoryBar(theme, DENSE_PX if dense else 32)
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(self._chip)
@@ -84,8 +87,14 @@ class PlanBars(QWidget):
         self, plan: Plan, devices: Sequence[PlanDevice], numbers: Mapping[str, int]
     ) -> None:
         """Show where the bytes go."""
+        dense = len(plan.devices) > ROOMY_CARDS
+        if any(bar.dense != dense for bar in self._bars):
+            for old in self._bars:
+                old.hide()
+                old.deleteLater()
+            self._bars = []
         while len(self._bars) < len(plan.devices):
-            self._bars.append(_CardBar(self._theme))
+            self._bars.append(_CardBar(self._theme, dense=dense))
             self._layout.addWidget(self._bars[-1])
         memories = [memory_of(d, before) for d, before in zip(plan.devices, devices, strict=True)]
         scale = max((max(m.total_bytes, m.used_bytes) for m in memories), default=1)

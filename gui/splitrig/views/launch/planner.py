@@ -17,7 +17,7 @@ from splitrig.core.split import (
     even_split,
     split_for_layers,
 )
-from splitrig.core.units import MIB
+from splitrig.core.units import GIB, MIB
 
 OVERHEAD_BYTES = 475 * MIB
 """Context and kernels of the runtime on a real card, as measured on CUDA (450 to 500 MiB)."""
@@ -195,7 +195,10 @@ class Planner:
 
     def _take_auto(self, devices: tuple[PlanDevice, ...]) -> None:
         self._auto_for = devices
-        self._shares = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
+        # in GiB with two decimals: short to read, and exact enough for whole layers
+        free = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
+        scale = GIB if max(free, default=0) > GIB else 1
+        self._shares = tuple(round(share / scale, 2) for share in free)
 
     def _drifted(self, devices: tuple[PlanDevice, ...]) -> bool:
         return any(

@@ -12,6 +12,9 @@ from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
 from splitrig.views.widgets.texts import Panel, set_role, text_label
 
+MANY_CARDS = 3
+"""With more the field needs the room of the words beside it."""
+
 
 class SplitPanel(Panel):
     """Field, Auto, Even and the bar; an invalid text changes nothing.
@@ -31,11 +34,13 @@ class SplitPanel(Panel):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._cards: tuple[SplitCard, ...] = ()
+        self._narrow = self._many = False
         self.field = QLineEdit()
         self.field.setFont(theme.font("body", 600))
         self.field.setAccessibleName("Split, one number for each card")
         self.field.setToolTip("One number for each card, such as 3,1 or 12.4 : 7.6")
         self.field.setFixedHeight(32)
+        self.field.setMinimumWidth(104)
         self.field.textEdited.connect(self._on_edited)
         self.field.editingFinished.connect(self._on_finished)
         self._hint = text_label(theme, "share of the layers", "note", role="muted")
@@ -61,9 +66,9 @@ class SplitPanel(Panel):
         row.setSpacing(8)
         row.addWidget(text_label(theme, "Split", weight=600))
         row.addSpacing(4)
-        row.addWidget(self.field)
+        row.addWidget(self.field, 1)
         row.addWidget(self._hint)
-        row.addStretch(1)
+        row.addStretch(0)
         row.addWidget(self.auto)
         row.addWidget(self.even)
         self.body.addLayout(row)
@@ -75,7 +80,9 @@ class SplitPanel(Panel):
         """The cards that take part."""
         self._cards = tuple(SplitCard(number=c.number, name=c.name) for c in cards)
         self.bar.set_cards(self._cards)
-        self.field.setFixedWidth(min(104 + 34 * max(len(cards) - 2, 0), 320))
+        self._many = len(cards) > MANY_CARDS
+        self.field.setMaximumWidth(104 + 60 * max(len(cards) - 2, 0))
+        self._hint.setVisible(not self._narrow and not self._many)
 
     def show_split(self, shares: Sequence[float], n_slots: int, *, auto: bool) -> None:
         """Show the shares; the text stays while the user types in it."""
@@ -94,11 +101,13 @@ class SplitPanel(Panel):
         self.bar.show_split(shares, n_slots)
         if not self.field.hasFocus() or not self.field.isModified():
             self.field.setText(split_text(shares))
+            self.field.setCursorPosition(0)
             self._show_error(None)
 
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""
-        self._hint.setVisible(not narrow)
+        self._narrow = narrow
+        self._hint.setVisible(not narrow and not self._many)
 
     @Slot(str)
     def _on_edited(self, text: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.gpu import Note, Severity
 from splitrig.core.model import Model
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.split import split_text
@@ -20,6 +21,13 @@ class Verdict:
     detail: str
 
 
+def room_text(n_bytes: int) -> str:
+    """Room on a card: GiB with one decimal, MiB where that would say 0.0."""
+    if abs(n_bytes) >= GIB / 10:
+        return f"{number_text(n_bytes / GIB, 1)} GiB"
+    return f"{number_text(n_bytes / MIB)} MiB"
+
+
 def verdict(plan: Plan) -> Verdict:
     """Whether every card has room, and where it is tight."""
     tightest = plan.tightest
@@ -32,14 +40,14 @@ def verdict(plan: Plan) -> Verdict:
             detail=f"No layer lies on a card; {size_text(plan.host.model_bytes)} go into RAM.",
         )
     if plan.fits:
-        room = f"{size_text(tightest.free_bytes)} free"
+        room = f"{room_text(tightest.free_bytes)} free"
         alone = len(plan.devices) == 1
         detail = f"{tightest.name} has {room} then" if alone else (
             f"tightest: {tightest.name} with {room}"
         )  # fmt: skip
         return Verdict(fits=True, title="Fits", detail=detail)
     over = [device for device in plan.devices if device.free_bytes < 0]
-    missing = size_text(-tightest.free_bytes)
+    missing = room_text(-tightest.free_bytes)
     title = f"Does not fit: {tightest.name} is {missing} over"
     if len(over) > 1:
         title = f"Does not fit: {len(over)} cards are over, {tightest.name} by {missing}"
@@ -51,10 +59,27 @@ def _room_elsewhere(plan: Plan) -> str:
     room = sum(max(device.free_bytes, 0) for device in plan.devices)
     emptiest = max(plan.devices, key=lambda d: d.free_bytes)
     if room > missing * 1.1:
-        return f"The {emptiest.name} has {size_text(emptiest.free_bytes)} free; move layers there."
+        return f"The {emptiest.name} has {room_text(emptiest.free_bytes)} free; move layers there."
     if len(plan.devices) == 1:
         return "It is the only card that takes part."
-    return f"All cards together are {size_text(max(missing - room, MIB))} short."
+    return f"All cards together are {room_text(max(missing - room, MIB))} short."
+
+
+def remarks(plan: Plan, model: Model, n_ctx: int) -> list[Note]:
+    """What the plan itself has to say: a context that is too long, what it assumes."""
+    found = []
+    if 0 < model.n_ctx_train < n_ctx:
+        found.append(
+            Note(
+                id="context-beyond-training",
+                severity=Severity.WARNING,
+                message=f"{n_ctx:,} tokens of context are more than the {model.n_ctx_train:,} "
+                "the model was trained for.",
+                detail="Answers far into the context may make no sense; set it lower.",
+            )
+        )
+    found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
+    return found
 
 
 def layers_text(device: DevicePlan) -> str:
@@ -69,8 +94,8 @@ def layers_text(device: DevicePlan) -> str:
 def free_text(device: DevicePlan) -> str:
     """'8.4 GiB free' or '1.9 GiB too much'."""
     if device.free_bytes < 0:
-        return f"{size_text(-device.free_bytes)} too much"
-    return f"{size_text(device.free_bytes)} free"
+        return f"{room_text(-device.free_bytes)} too much"
+    return f"{room_text(device.free_bytes)} free"
 
 
 def table_unit(plan: Plan) -> tuple[str, int, int]:
@@ -100,9 +125,18 @@ def handle_text(plan: Plan, handle: int) -> str:
         return f"{blocks} and output" if device.has_output else blocks
 
     tight = min(plan.devices, key=lambda d: d.free_bytes)
-    room = size_text(abs(tight.free_bytes))
+    room = room_text(abs(tight.free_bytes))
     ending = f"fits, {room} free" if plan.fits else f"does not fit, {room} missing"
     return f"{side(left)} to {side(right)}, {ending}"
+
+
+def model_name(path: Path, quantization: str | None = None) -> str:
+    """The name an owner knows: the file's, without the quantisation; headers often hold junk."""
+    stem = path.stem
+    for ending in (quantization or "", "gguf"):
+        if ending and stem.lower().endswith(ending.lower()):
+            stem = stem[: -len(ending)].rstrip("-._ ")
+    return stem or path.stem
 
 
 def model_text(model: Model) -> str:

@@ -139,11 +139,12 @@ class EmptyState(QWidget):
         row.addStretch(1)
         self.action_button = self._button(theme, action, "primary", row)
         self.second_button = self._button(theme, second, "", row)
+        for button in (self.action_button, self.second_button):
+            if button is not None:
+                button.setProperty("large", "true")
         if self.action_button is not None:
-            self.action_button.setMinimumHeight(40)
             self.action_button.clicked.connect(self.action_triggered)
         if self.second_button is not None:
-            self.second_button.setMinimumHeight(40)
             self.second_button.clicked.connect(self.second_triggered)
         row.addStretch(1)
         layout.addSpacing(12)

@@ -8,6 +8,9 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from splitrig.views.theme import Theme
 
+HEADROOM = 1.15
+"""Air above the highest value where no top is given."""
+
 
 class Gauge(QWidget):
     """A thin bar from 0 to 1; empty when the value is not reported."""
@@ -102,7 +105,12 @@ class Sparkline(QWidget):
         theme.changed.connect(self.update)
 
     def set_values(self, values: Sequence[float | None], top: float | None = None) -> None:
-        """Show values from old to new; `top` is the value of the upper edge (else the largest)."""
+        """Show values from old to new.
+
+        Args:
+            values: Equally spaced; `None` leaves a gap.
+            top: Value of the upper edge; a little above the largest when not given.
+        """
         self._values = tuple(values)
         self._top = top
         known = [v for v in values if v is not None]
@@ -132,7 +140,7 @@ class Sparkline(QWidget):
         pen = QPen(colour, 1.6)
         pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
         painter.setPen(pen)
-        top = (self._top if self._top is not None else max(known)) or 1.0
+        top = (self._top if self._top is not None else max(known) * HEADROOM) or 1.0
         step = area.width() / max(len(self._values) - 1, 1)
         run: list[QPointF] = []
         for index, value in enumerate((*self._values, None)):

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 VALUES_UP_TO = 4
 """With more cards the values do not fit beside a graph; the table above has them."""
-NAMES_FROM_PX = 640
 
 
 class HistoryPanel(QFrame):

@@ -1,7 +1,16 @@
 """Labels, lines and panels in the type scale and spacing of the theme."""
 
 from PySide6.QtCore import QSize, Qt, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from splitrig.views.theme import Theme
 
@@ -32,6 +41,41 @@ def text_label(
     if role:
         label.setProperty("role", role)
     return label
+
+
+class ElidedLabel(QLabel):
+    """Plain text on one line that ends in '…' where there is no room; whole in the tooltip."""
+
+    def __init__(self, label: QLabel) -> None:
+        """Take font and role over from a label made by `text_label`."""
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setFont(label.font())
+        self.setProperty("role", label.property("role"))
+        self.setText(label.text())
+
+    def minimumSizeHint(self) -> QSize:
+        """It can shrink to a few letters."""
+        return QSize(min(40, super().sizeHint().width()), super().minimumSizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Paint as much as there is room for."""
+        painter = QPainter(self)
+        painter.setFont(self.font())
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        area = self.contentsRect()
+        metrics = self.fontMetrics()
+        text = metrics.elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        painter.drawText(area, self.alignment() | Qt.AlignmentFlag.AlignVCenter, text)
+
+
+def pad_spin_box(box: QAbstractSpinBox) -> None:
+    """Give a spin box the height and the inner margin of the other fields.
+
+    Fusion with a style sheet ignores its padding.
+    """
+    box.setFixedHeight(32)
+    box.lineEdit().setTextMargins(7, 0, 0, 0)
 
 
 def set_role(widget: QWidget, role: str, name: str = "role") -> None:

@@ -1,0 +1,124 @@
+"""The page while nothing runs, or comes up: choices on the left, what follows on the right."""
+
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+
+from splitrig.core.engine import Phase
+from splitrig.core.plan import Plan
+from splitrig.views.launch.cards_panel import CardsPanel
+from splitrig.views.launch.knobs_panel import KnobsPanel
+from splitrig.views.launch.loading_panel import LoadingPanel
+from splitrig.views.launch.model_panel import ModelPanel
+from splitrig.views.launch.plan_panel import PlanPanel
+from splitrig.views.launch.split_panel import SplitPanel
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.empty_state import EmptyState
+from splitrig.views.widgets.scroll_column import ScrollColumn
+from splitrig.views.widgets.texts import IconButton, Panel, text_label
+
+LEFT_PX = 548
+NARROW_LEFT_PX = 400
+
+
+class Editor(QWidget):
+    """The two columns and the foot with Start or Stop; the page fills and listens.
+
+    Attributes:
+        model: Which model.
+        cards: Which cards.
+        split: How the layers are shared.
+        knobs: The settings below the split.
+        plan: Verdict, bars, numbers, command.
+        loading: Steps of a start.
+        empty: What stands there without a model.
+        start: Start; open when the plan fits.
+        anyway: Start although it does not fit.
+        stop: Stop, while an engine comes up.
+    """
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = ModelPanel(theme)
+        self.cards = CardsPanel(theme)
+        self.split = SplitPanel(theme)
+        self.knobs = KnobsPanel(theme)
+        self.plan = PlanPanel(theme)
+        self.loading = LoadingPanel(theme)
+        self.empty = EmptyState(
+            theme,
+            "model",
+            "Choose a model",
+            "A GGUF file from this machine. Where its layers lie is shown before it loads.",
+            action=("folder-plus", "Choose a file"),
+            second=("cube", "Demo model"),
+        )
+        self._empty_panel = Panel()
+        self._empty_panel.body.setContentsMargins(0, 0, 0, 0)
+        self._empty_panel.body.addWidget(self.empty)
+        self._column = QWidget()
+        inside = QVBoxLayout(self._column)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(12)
+        choices: tuple[Panel, ...] = (self.model, self.cards, self.split, self.knobs)
+        for panel in choices:
+            inside.addWidget(panel)
+        inside.addStretch(1)
+        self._left = ScrollColumn(self._column)
+        self._right = QStackedWidget()
+        faces: tuple[Panel, ...] = (self._empty_panel, self.plan, self.loading)
+        for face in faces:
+            self._right.addWidget(face)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(16)
+        row.addWidget(self._left)
+        right = QVBoxLayout()
+        right.setSpacing(12)
+        right.addWidget(self._right, 1)
+        right.addLayout(self._foot(theme))
+        row.addLayout(right, 1)
+
+    def _foot(self, theme: Theme) -> QHBoxLayout:
+        self.words = text_label(theme, "", "note", role="muted")
+        self.words.setWordWrap(True)
+        self.anyway = QPushButton("Start anyway")
+        self.anyway.setProperty("kind", "quiet")
+        self.anyway.setFixedHeight(40)
+        self.start = IconButton(theme, "play", "Start", kind="primary")
+        self.stop = IconButton(theme, "stop", "Stop")
+        foot = QHBoxLayout()
+        foot.setSpacing(8)
+        foot.addWidget(self.words, 1)
+        foot.addWidget(self.anyway)
+        for button in (self.start, self.stop):
+            button.setProperty("large", "true")
+            button.setMinimumWidth(108)
+            foot.addWidget(button)
+        return foot
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """Two widths of the left column."""
+        self._left.setFixedWidth(NARROW_LEFT_PX if narrow else LEFT_PX)
+        self.split.set_narrow(narrow=narrow)
+        self.knobs.set_narrow(narrow=narrow)
+
+    def show_choices(self, *, has_model: bool) -> None:
+        """Without a model there is nothing to split and to set."""
+        self.split.setVisible(has_model)
+        self.knobs.setVisible(has_model)
+
+    def show_state(self, phase: Phase, plan: Plan | None, words: str) -> None:
+        """Lock or open the choices, show the face that belongs to the phase, and the foot."""
+        fits = plan is not None and plan.fits
+        self._column.setEnabled(not phase.active)
+        self.start.setVisible(not phase.active)
+        self.start.setEnabled(fits)
+        self.anyway.setVisible(not phase.active and plan is not None and not fits)
+        self.stop.setVisible(phase.active)
+        self.stop.setEnabled(phase is not Phase.STOPPING)
+        face: Panel = self._empty_panel
+        if phase.active:
+            face = self.loading
+        elif plan is not None:
+            face = self.plan
+        self._right.setCurrentWidget(face)
+        self.words.setText(words)

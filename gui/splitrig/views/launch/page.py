@@ -1,0 +1,436 @@
+"""The Launch page: choose, see where every byte will lie, start, and see where it lies."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QTimer, Signal, Slot
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from splitrig.core.advice import advise
+from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.errors import SplitError, SplitRigError
+from splitrig.core.footprint import Backend
+from splitrig.core.gpu import Rig
+from splitrig.core.model import Model
+from splitrig.core.plan import Plan
+from splitrig.core.units import MIB
+from splitrig.views.launch.editor import Editor
+from splitrig.views.launch.fixes import Fix, ways_to_fit
+from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.running_view import RunningView
+from splitrig.views.launch.wording import handle_text, load_text, model_name, remarks, seconds_text
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.notice import NoticeBar
+from splitrig.views.widgets.texts import IconButton, text_label
+
+NARROW_BELOW_PX = 1150
+LEAST_PX = 880
+WIDEST_PX = 1680
+SETTLE_MS = 80
+"""Ways out, advice and the command follow when the handle rests; bars and numbers at once."""
+TICK_MS = 250
+NOTABLE_BYTES = 8 * MIB
+"""Free memory that changes by less does not move a plan."""
+TITLE = "Nothing is loaded until you press Start"
+
+
+class LaunchPage(QWidget):
+    """Everything before, during and after a start.
+
+    Signals:
+        model_chosen: `Path` the user picked or dropped; answer with `show_model` or
+            `show_model_error`.
+        start_requested: `LaunchRequest, Plan`.
+        stop_requested: The user wants the engine gone.
+        chat_requested: The user wants to talk to the running engine.
+        log_requested: The user wants to see the engine's log.
+    """
+
+    model_chosen = Signal(object)
+    start_requested = Signal(object, object)
+    stop_requested = Signal()
+    chat_requested = Signal()
+    log_requested = Signal()
+
+    def __init__(
+        self,
+        theme: Theme,
+        parent: QWidget | None = None,
+        *,
+        command_for: Callable[[LaunchRequest], Sequence[str]] | None = None,
+    ) -> None:
+        """Build the page.
+
+        Args:
+            theme: The look.
+            parent: Qt parent.
+            command_for: Gives the command Start would run; may raise `SplitRigError`.
+        """
+        super().__init__(parent)
+        self._theme = theme
+        self._command_for = command_for
+        self.planner = Planner()
+        self.plan: Plan | None = None
+        self._status = EngineStatus()
+        self._seen: list[tuple[str, str, str, int]] = []
+        self._ready_since_s: float | None = None
+        self.setAcceptDrops(True)
+        # or the columns of a wide page would keep the window from becoming narrow
+        self.setMinimumWidth(LEAST_PX)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._on_settled)
+        self._ticker = QTimer(self)
+        self._ticker.setInterval(TICK_MS)
+        self._ticker.timeout.connect(self._on_tick)
+        self._build()
+        self._wire()
+        self._replan()
+
+    # Parts
+
+    def _build(self) -> None:
+        theme = self._theme
+        self._title = text_label(theme, TITLE, role="muted")
+        self.log = IconButton(theme, "terminal-window", "Log", small=True)
+        self.chat = IconButton(theme, "chat-text", "Open chat", kind="primary", small=True)
+        head = QHBoxLayout()
+        head.setSpacing(12)
+        head.addWidget(text_label(theme, "Launch", "title", 600))
+        head.addWidget(self._title)
+        head.addStretch(1)
+        head.addWidget(self.log)
+        head.addWidget(self.chat)
+        head_box = QWidget()
+        head_box.setFixedHeight(32)
+        head.setContentsMargins(0, 0, 0, 0)
+        head_box.setLayout(head)
+        self.notice = NoticeBar(theme)
+        self.notice.hide()
+        self._faces = QStackedWidget()
+        self.running = RunningView(theme)
+        self.editor = Editor(theme)
+        self._faces.addWidget(self.editor)
+        self._faces.addWidget(self.running)
+        page = QWidget()
+        page.setMaximumWidth(WIDEST_PX)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(head_box)
+        column.addWidget(self.notice)
+        column.addWidget(self._faces, 1)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(20, 8, 20, 16)
+        layout.addWidget(page)
+
+    def _wire(self) -> None:
+        self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.cards.switched.connect(self._on_switched)
+        self.editor.split.changed.connect(self._on_split)
+        self.editor.split.auto_wanted.connect(self._on_auto)
+        self.editor.split.even_wanted.connect(self._on_even)
+        self.editor.split.handle_changed.connect(self._on_handle)
+        self.editor.knobs.changed.connect(self._on_knobs)
+        self.editor.plan.fix_chosen.connect(self._on_fix)
+        self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
+        self.editor.empty.second_triggered.connect(self._on_demo_model)
+        self.editor.start.clicked.connect(self.start)
+        self.editor.anyway.clicked.connect(self.start)
+        self.editor.stop.clicked.connect(self.stop_requested)
+        self.running.stop_requested.connect(self.stop_requested)
+        self.chat.clicked.connect(self.chat_requested)
+        self.log.clicked.connect(self.log_requested)
+        self.set_demo_model(None)
+        self._show_phase()
+
+    # Slots of the outside
+
+    @Slot(object)
+    def show_rig(self, rig: Rig) -> None:
+        """Take a reading of the cards."""
+        if self._status.phase.active and rig.gpus:
+            # What is free now is what the engine left; the plan was made before.
+            self.planner.rig = replace(rig, samples=self.planner.rig.samples)
+            return
+        self.planner.set_rig(rig)
+        seen = [
+            (card.id, card.reason, card.note, (card.free_bytes or 0) // NOTABLE_BYTES)
+            for card in self.planner.cards
+        ]
+        if seen != self._seen:
+            self._seen = seen
+            self._replan(typing=True)
+
+    @Slot(object)
+    def show_model(self, model: Model) -> None:
+        """Show the model that was read."""
+        self.planner.model = model
+        self.notice.hide()
+        self.editor.model.show_model(model)
+        self.editor.knobs.show_model(model)
+        self.planner.knobs = self.editor.knobs.knobs
+        self._replan()
+
+    @Slot(object)
+    def show_model_error(self, error: SplitRigError) -> None:
+        """Say why a file cannot be used; what was chosen before stays."""
+        self.notice.show_notice("danger", error.message, error.hint, details=error.details)
+
+    @Slot(object)
+    def show_recent(self, recent: Sequence[Path]) -> None:
+        """Files used before, the last one first."""
+        self.editor.model.show_recent(recent)
+
+    def set_demo_model(self, demo: Path | None) -> None:
+        """Offer the demo model; `None` when it is not installed."""
+        self._demo_model = demo
+        self.editor.model.set_demo(demo)
+        if self.editor.empty.second_button is not None:
+            self.editor.empty.second_button.setVisible(demo is not None)
+
+    @Slot(object)
+    def show_device_notes(self, reasons: Mapping[str, str]) -> None:
+        """Cards the engine cannot use, by id, with the reason."""
+        self.planner.set_blocked(reasons)
+        self._replan()
+
+    @Slot(object)
+    def show_backends(self, backends: Mapping[str, Backend]) -> None:
+        """Which part of the engine drives which card, by id; the plan follows its rules."""
+        self.planner.set_backends(backends)
+        self._replan()
+
+    @Slot(object)
+    def show_status(self, status: EngineStatus) -> None:
+        """Follow the engine."""
+        before, self._status = self._status, status
+        if status.phase is Phase.READY and before.phase is not Phase.READY:
+            self._ready_since_s = time.monotonic()
+            self.running.speed.clear()
+        if status.phase.active and not before.phase.active:
+            self.notice.hide()
+        failure = status.failure
+        if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
+            details = "\n".join(failure.log_tail)
+            self.notice.show_notice("danger", failure.message, failure.hint, details=details)
+        self._show_phase()
+
+    @Slot(object)
+    def show_rate(self, tok_s: float | None) -> None:
+        """Tokens per second now; `None` while no answer is written."""
+        if self._status.phase is Phase.READY:
+            self.running.speed.add_rate(tok_s)
+
+    # What the outside may ask and press
+
+    @property
+    def can_start(self) -> bool:
+        """A plan that fits is there and nothing runs."""
+        fits = self.plan is not None and self.plan.fits
+        return fits and not self._status.phase.active
+
+    @Slot()
+    def start(self) -> None:
+        """Press Start; does nothing where there is no plan, or while something runs."""
+        request = self.planner.launch_request()
+        if request is not None and self.plan is not None and not self._status.phase.active:
+            self.start_requested.emit(request, self.plan)
+
+    # What the user does
+
+    @Slot(str, bool)
+    def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
+        self.planner.switch(gpu_id, on=on)
+        self._replan()
+
+    @Slot(object)
+    def _on_split(self, shares: tuple[float, ...]) -> None:
+        try:
+            self.planner.set_shares(shares)
+        except SplitError:
+            return
+        self._replan(typing=True)
+
+    @Slot()
+    def _on_auto(self) -> None:
+        self.planner.set_auto()
+        self._replan()
+
+    @Slot()
+    def _on_even(self) -> None:
+        self.planner.set_even()
+        self._replan()
+
+    @Slot()
+    def _on_handle(self) -> None:
+        self._show_fit()
+
+    @Slot(object)
+    def _on_knobs(self, knobs: Knobs) -> None:
+        self.planner.knobs = knobs
+        self._replan()
+
+    @Slot(object)
+    def _on_fix(self, fix: Fix) -> None:
+        request = fix.request
+        self.editor.knobs.show_knobs(
+            replace(
+                self.planner.knobs,
+                n_ctx=request.n_ctx,
+                cache_type_k=request.cache_type_k,
+                cache_type_v=request.cache_type_v,
+                n_gpu_layers=request.n_gpu_layers,
+                flash_attention=request.flash_attention,
+            )
+        )
+        self.planner.knobs = self.editor.knobs.knobs
+        if request.split is not None:
+            self.planner.set_shares(request.split)
+        self._replan()
+
+    @Slot()
+    def _on_demo_model(self) -> None:
+        if self._demo_model is not None:
+            self.model_chosen.emit(self._demo_model)
+
+    # What follows
+
+    def _replan(self, *, typing: bool = False) -> None:
+        """Plan anew and show it; `typing` leaves a text alone that is being written."""
+        planner = self.planner
+        if not typing:
+            self.editor.split.field.setModified(False)
+        cards = planner.cards
+        self.editor.cards.show_cards(cards)
+        self.editor.split.show_cards([card for card in cards if card.used])
+        self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
+        self.editor.show_choices(has_model=planner.model is not None)
+        self.plan = planner.plan()
+        if self.plan is not None:
+            numbers = {card.id: card.number for card in cards}
+            speed = planner.speed(self.plan)
+            self.editor.plan.show_plan(self.plan, planner.devices, numbers, speed)
+            handles = range(len(self.plan.devices) - 1)
+            self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
+        self._show_fit()
+        self._show_start()
+        self._settle.start()
+
+    def _show_fit(self) -> None:
+        """Ask where the current handle may stand; free while only that handle moves."""
+        if self.plan is not None and len(self.plan.devices) > 1:
+            bar = self.editor.split.bar
+            bar.show_fit(self.planner.fit_range(bar.current_handle))
+
+    def _show_start(self) -> None:
+        """The foot and what stands above it, by what is chosen and what the engine does."""
+        self.editor.show_state(self._status.phase, self.plan, self._foot_words())
+
+    def _foot_words(self) -> str:
+        if self._status.phase.active:
+            return "The settings are locked while the engine starts."
+        if self.planner.model is None:
+            return "Choose a model first."
+        if self.plan is None:
+            return "Switch at least one card on." if self.planner.cards else "No card was found."
+        return load_text(self.plan)
+
+    def _show_phase(self) -> None:
+        """Edit, load or run."""
+        phase = self._status.phase
+        running = phase is Phase.READY
+        model = self._running_model()
+        if running:
+            numbers = {card.id: card.number for card in self.planner.cards}
+            self.running.show_status(self._status, model, numbers)
+        elif phase.active:
+            request = self._status.request
+            quantization = model.quantization if model is not None else None
+            name = model_name(request.model, quantization) if request else ""
+            self.editor.loading.show_status(self._status, name)
+        self._faces.setCurrentWidget(self.running if running else self.editor)
+        self.chat.setVisible(running)
+        self.log.setVisible(phase is not Phase.STOPPED)
+        if phase.active:
+            self._ticker.start()
+        else:
+            self._ticker.stop()
+        self._on_tick()
+        self._show_start()
+
+    def _running_model(self) -> Model | None:
+        """The chosen model, if it is the one the engine has."""
+        model, request = self.planner.model, self._status.request
+        return model if model and request and model.path == request.model else None
+
+    @Slot()
+    def _on_tick(self) -> None:
+        phase = self._status.phase
+        if phase is Phase.READY and self._ready_since_s is not None:
+            seconds = int(time.monotonic() - self._ready_since_s)
+            self._title.setText(f"Running for {seconds_text(max(seconds, 0)).replace('.0', '')}")
+        elif phase.active:
+            self._title.setText("Stopping" if phase is Phase.STOPPING else "Starting")
+            self.editor.loading.refresh()
+        else:
+            self._title.setText(TITLE)
+
+    @Slot()
+    def _on_settled(self) -> None:
+        """What takes longer, once the choices rest."""
+        plan, model = self.plan, self.planner.model
+        if plan is None or model is None:
+            return
+        request = self.planner.plan_request()
+        ways = () if plan.fits else ways_to_fit(model, self.planner.devices, request)
+        self.editor.plan.show_fixes(ways)
+        notes = [
+            note
+            for note in advise(self.planner.rig, plan)
+            # the verdict and the ways out say it already
+            if plan.fits or note.id != "low-vram"
+        ] + remarks(plan, model, self.planner.knobs.n_ctx)
+        self.editor.plan.show_notes(notes)
+        self._show_command()
+
+    def _show_command(self) -> None:
+        request = self.planner.launch_request()
+        if request is None or self._command_for is None:
+            self.editor.plan.show_command(())
+            return
+        try:
+            self.editor.plan.show_command(self._command_for(request))
+        except SplitRigError as error:
+            self.editor.plan.show_command(())
+            self.editor.words.setText(str(error))
+
+    # Events
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Two widths of the left column."""
+        narrow = event.size().width() < NARROW_BELOW_PX
+        self.editor.set_narrow(narrow=narrow)
+        self.running.set_narrow(narrow=narrow)
+        super().resizeEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take one local file, unless an engine is at work."""
+        if self._dropped(event) is not None and not self._status.phase.active:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Read what was dropped; whether it is a model the reader says."""
+        path = self._dropped(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.model_chosen.emit(path)
+
+    @staticmethod
+    def _dropped(event: QDropEvent) -> Path | None:
+        files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        return files[0] if len(files) == 1 and not files[0].is_dir() else None

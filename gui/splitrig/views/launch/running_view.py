@@ -1,0 +1,224 @@
+"""The page while an engine is ready: what runs, how it came up, how fast, and where it lies."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from splitrig.core.engine import EngineStatus
+from splitrig.core.model import Model
+from splitrig.core.units import MISSING, number_text
+from splitrig.views.launch.loading_panel import steps_of
+from splitrig.views.launch.model_panel import ModelHead
+from splitrig.views.launch.placement import placed_verdict
+from splitrig.views.launch.placement_table import PlacementTable
+from splitrig.views.launch.plan_panel import VerdictHead
+from splitrig.views.launch.wording import address_of, model_name, request_rows, seconds_text
+from splitrig.views.theme import Theme
+from splitrig.views.widgets.command_view import CommandView
+from splitrig.views.widgets.gauge import Sparkline
+from splitrig.views.widgets.scroll_column import ScrollColumn
+from splitrig.views.widgets.step_list import StepList
+from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
+
+HISTORY_S = 240.0
+LEFT_PX = 380
+NARROW_LEFT_PX = 320
+
+
+class SummaryPanel(Panel):
+    """Model, settings, address, process, and Stop.
+
+    Signals:
+        stop_requested: The user wants the engine gone.
+    """
+
+    stop_requested = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._theme = theme
+        self._status = EngineStatus()
+        self._head = ModelHead(theme)
+        self._grid = QGridLayout()
+        self._grid.setVerticalSpacing(6)
+        self._values: dict[str, QLabel] = {}
+        self.stop = IconButton(theme, "stop", "Stop")
+        self.stop.clicked.connect(self.stop_requested)
+        self._copy = IconButton(theme, "copy", "Copy address", hint="Copy the engine's address")
+        self._copy.clicked.connect(self._on_copy)
+        self.body.addWidget(self._head)
+        self.body.addSpacing(2)
+        self.body.addWidget(line())
+        self.body.addLayout(self._grid)
+        self.body.addSpacing(4)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.stop, 1)
+        row.addWidget(self._copy, 1)
+        self.body.addLayout(row)
+
+    def show_status(self, status: EngineStatus, model: Model | None) -> None:
+        """Show what runs."""
+        if status.request is None:
+            return
+        self._status = status
+        path = status.request.model
+        quantization = model.quantization if model is not None else None
+        name = model_name(path, quantization)
+        build = f" {status.build}" if status.build else ""
+        self._head.show_text(name, f"llama.cpp{build}", quantization, tip=str(path))
+        rows = request_rows(status.request)
+        rows.append(("Address", address_of(status) or MISSING))
+        rows.append(("Process", f"llama-server {status.pid}" if status.pid else MISSING))
+        for number, (label, value) in enumerate(rows):
+            self._value(number, label).setText(value)
+        self._copy.setEnabled(bool(status.url))
+
+    def _value(self, number: int, label: str) -> QLabel:
+        if label not in self._values:
+            value = text_label(self._theme, "", weight=500, mono=label == "Address")
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            value.setAccessibleName(label)
+            self._grid.addWidget(text_label(self._theme, label, role="muted"), number, 0)
+            self._grid.addWidget(value, number, 1)
+            self._values[label] = value
+        return self._values[label]
+
+    @Slot()
+    def _on_copy(self) -> None:
+        QGuiApplication.clipboard().setText(self._status.url or "")
+
+
+class SpeedPanel(Panel):
+    """tok/s now and over the last minutes."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._rates: deque[tuple[float, float | None]] = deque(maxlen=2000)
+        self._best: float | None = None
+        self._hint = text_label(theme, "", "note", role="muted")
+        self._rate = text_label(theme, MISSING, "big", 600)
+        self._rate.setAccessibleName("Tokens per second now")
+        self._line = Sparkline(theme)
+        self._line.setAccessibleName("Tokens per second over the last minutes")
+        self._from = text_label(theme, "", "axis", role="muted")
+        self.add_head(text_label(theme, "Speed", weight=600), self._hint)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self._rate)
+        unit = text_label(theme, "tok/s", "note", role="muted")
+        unit.setContentsMargins(0, 0, 0, 4)
+        row.addWidget(unit, 0, Qt.AlignmentFlag.AlignBottom)
+        row.addStretch(1)
+        self.body.addLayout(row)
+        self.body.addWidget(self._line, 1)
+        axis = QHBoxLayout()
+        axis.addWidget(self._from)
+        axis.addStretch(1)
+        axis.addWidget(text_label(theme, "now", "axis", role="muted"))
+        self.body.addLayout(axis)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the last engine."""
+        self._rates.clear()
+        self._best = None
+        self.add_rate(None)
+
+    def add_rate(self, tok_s: float | None, now_s: float | None = None) -> None:
+        """Take a reading; `None` while no answer is written."""
+        now_s = time.monotonic() if now_s is None else now_s
+        self._rates.append((now_s, tok_s))
+        while self._rates and now_s - self._rates[0][0] > HISTORY_S:
+            self._rates.popleft()
+        if tok_s is not None:
+            self._best = max(tok_s, self._best or 0.0)
+        self._rate.setText(number_text(tok_s, 1))
+        self._rate.setToolTip("No answer is being written." if tok_s is None else "")
+        best = f"highest {number_text(self._best, 1)}" if self._best else "no answer yet"
+        self._hint.setText(best)
+        self._line.set_values([rate for _, rate in self._rates])
+        back_s = now_s - self._rates[0][0]
+        self._from.setText(f"−{seconds_text(back_s)}" if back_s >= 1 else "")
+
+
+class RunningView(QWidget):
+    """Summary, start and speed on the left; planned against actual on the right.
+
+    Signals:
+        stop_requested: The user wants the engine gone.
+    """
+
+    stop_requested = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.summary = SummaryPanel(theme)
+        self.summary.stop_requested.connect(self.stop_requested)
+        self._start = Panel()
+        self._took = text_label(theme, "", "note", role="muted")
+        self._start.add_head(text_label(theme, "Start", weight=600), self._took)
+        self.steps = StepList(theme)
+        self._start.body.addWidget(self.steps)
+        self.speed = SpeedPanel(theme)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self.summary)
+        column.addWidget(self._start)
+        column.addWidget(self.speed, 1)
+        self._left = ScrollColumn(left)
+        self.head = VerdictHead(theme)
+        self.table = PlacementTable(theme)
+        self.command = CommandView(theme)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(16)
+        row.addWidget(self._left)
+        row.addWidget(self._right(theme), 1)
+        self.set_narrow(narrow=False)
+
+    def _right(self, theme: Theme) -> Panel:
+        right = Panel()
+        content = QWidget()
+        inside = QVBoxLayout(content)
+        inside.setContentsMargins(16, 0, 16, 12)
+        inside.setSpacing(12)
+        inside.addWidget(self.table)
+        inside.addStretch(1)
+        title = QHBoxLayout()
+        title.addWidget(text_label(theme, "Command", weight=600))
+        title.addStretch(1)
+        title.addWidget(text_label(theme, "as it was run", "note", role="muted"))
+        inside.addLayout(title)
+        inside.addWidget(self.command)
+        right.body.setContentsMargins(0, 12, 0, 0)
+        head = QHBoxLayout()
+        head.setContentsMargins(16, 0, 16, 4)
+        head.addWidget(self.head)
+        right.body.addLayout(head)
+        right.body.addWidget(ScrollColumn(content), 1)
+        return right
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """A slimmer left column in a small window."""
+        self._left.setFixedWidth(NARROW_LEFT_PX if narrow else LEFT_PX)
+
+    def show_status(
+        self, status: EngineStatus, model: Model | None, numbers: Mapping[str, int]
+    ) -> None:
+        """Show an engine that is ready."""
+        self.summary.show_status(status, model)
+        self.steps.show_steps(steps_of(status))
+        self._took.setText(f"ready in {seconds_text(sum(status.step_seconds.values()))}")
+        as_planned, title, detail = placed_verdict(status)
+        icon = ("check-circle", "success") if as_planned else ("warning", "warning")
+        self.head.show_words(*icon, title, detail)
+        self.table.show_status(status, numbers)
+        self.command.set_command(status.command)

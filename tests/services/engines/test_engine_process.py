@@ -1,0 +1,288 @@
+"""Real child processes under the guard: output, exit codes, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.services.engines.processes import running, seconds_until_gone, wait_for
+
+from splitrig.core.errors import EngineError
+from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.process import EngineProcess, launch
+
+if sys.platform == "win32":
+    pytest.skip("the guard is for Linux; Windows uses a job object", allow_module_level=True)
+
+ROOT = Path(__file__).parents[3]
+STUBBORN = "trap '' TERM INT HUP; while :; do sleep 0.1; done"
+
+
+class Child:
+    """A launched process and the lines it printed."""
+
+    def __init__(self, command: list[str], log: LogFile | None, env: dict[str, str]) -> None:
+        self.lines: list[str] = []
+        self.process: EngineProcess = launch(command, env, self.lines.extend, log)
+        self.guard = psutil.Process(self.process.pid).parent()
+
+    def wait(self) -> int:
+        wait_for(lambda: self.process.poll() is not None)
+        self.process.close()
+        code = self.process.poll()
+        assert code is not None
+        return code
+
+    def below(self) -> list[int]:
+        assert self.guard is not None
+        return [self.guard.pid, *(p.pid for p in self.guard.children(recursive=True))]
+
+
+Start = Callable[..., Child]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    children = []
+
+    def begin(
+        *command: str, log: LogFile | None = None, env: dict[str, str] | None = None
+    ) -> Child:
+        child = Child(list(command), log, env if env is not None else dict(os.environ))
+        children.append(child)
+        return child
+
+    yield begin
+    for child in children:
+        child.process.stop()
+        child.process.close()
+
+
+def sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", -11), ("kill -KILL $$", -9)],
+)
+def test_the_exit_code_comes_through(start: Start, script: str, code: int) -> None:
+    # without the pause the child may be gone before the test has looked for its guard
+    assert start(*sh(f"sleep 0.1; {script}")).wait() == code
+
+
+def test_output_and_errors_come_in_whole_lines(start: Start) -> None:
+    child = start(*sh("echo one; echo two >&2; sleep 0.1; printf three"))
+    child.wait()
+    assert child.lines == ["one", "two", "three"]
+
+
+def test_invalid_text_and_an_endless_line_do_no_harm(start: Start) -> None:
+    script = r"sleep 0.1; printf 'a\377b\r\n'; head -c 300000 /dev/zero | tr '\0' 'x'; echo; echo z"
+    child = start(*sh(script))
+    child.wait()
+    assert child.lines[0] == "a\ufffdb"
+    assert child.lines[-1] == "z"
+    assert max(len(line) for line in child.lines) <= 8192
+
+
+def test_the_child_reads_nothing_and_has_only_the_environment_given(start: Start) -> None:
+    env = {"PATH": os.environ["PATH"], "SPLITRIG_TEST": "yes"}
+    child = start(*sh("cat; env; sleep 0.2"), env=env)
+    child.wait()
+    assert "SPLITRIG_TEST=yes" in child.lines
+    assert not any(line.startswith("HOME=") for line in child.lines)
+
+
+def test_the_child_lives_in_another_session(start: Start) -> None:
+    child = start("sleep", "30")
+    assert os.getsid(child.process.pid) != os.getsid(0)
+    child.process.stop()
+    assert child.process.poll() == -signal.SIGTERM
+
+
+def test_the_child_holds_no_descriptor_but_its_own_three(start: Start) -> None:
+    child = start("sleep", "30")
+    wait_for(lambda: psutil.Process(child.process.pid).name() == "sleep")
+    assert sorted(os.listdir(f"/proc/{child.process.pid}/fd")) == ["0", "1", "2"]
+
+
+def test_a_program_that_does_not_exist_ends_with_127_and_says_so(tmp_path: Path) -> None:
+    lines: list[str] = []
+    process = launch([str(tmp_path / "none")], dict(os.environ), lines.extend)
+    wait_for(lambda: process.poll() is not None)
+    process.close()
+    assert process.poll() == 127
+    assert "No such file" in lines[-1]
+
+
+def test_without_a_guard_to_run_the_start_fails_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(EngineError, match="sleep could not be started"):
+        launch(["sleep", "1"], dict(os.environ), lambda _lines: None)
+
+
+def test_stop_ends_children_that_ignore_the_request_and_left_the_session(start: Start) -> None:
+    child = start(*sh(f'setsid sh -c "{STUBBORN}" & setsid sleep 60 & {STUBBORN}'))
+    wait_for(lambda: len(child.below()) >= 4)
+    below = child.below()
+    begun = time.monotonic()
+    child.process.stop()
+    assert time.monotonic() - begun < 2
+    assert running(below) == []
+
+
+def test_a_grandchild_left_by_an_engine_that_ended_goes_too(start: Start) -> None:
+    child = start(*sh("setsid sleep 60 & echo $!; sleep 0.2; exit 3"))
+    wait_for(lambda: child.lines)
+    assert child.wait() == 3
+    assert running([int(child.lines[0])]) == []
+
+
+def test_stop_twice_and_after_the_end_is_harmless(start: Start) -> None:
+    child = start(*sh("sleep 0.1; exit 5"))
+    child.wait()
+    child.process.stop()
+    child.process.stop()
+    assert child.process.poll() == 5
+
+
+def test_a_guard_that_is_killed_takes_the_engine_along(start: Start) -> None:
+    child = start("sleep", "60")
+    assert child.guard is not None
+    child.guard.kill()
+    seconds_until_gone([child.process.pid])
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_a_guard_that_is_asked_to_end_ends_everything(start: Start) -> None:
+    child = start(*sh(f"sleep 60 & {STUBBORN}"))
+    wait_for(lambda: len(child.below()) >= 3)
+    below = child.below()
+    assert child.guard is not None
+    child.guard.terminate()
+    seconds_until_gone(below)
+
+
+def test_a_terminals_interrupt_and_hangup_do_not_reach_the_engine(start: Start) -> None:
+    child = start("sleep", "60")
+    assert child.guard is not None
+    child.guard.send_signal(signal.SIGINT)
+    child.guard.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert child.process.poll() is None
+    assert running([child.process.pid]) == [child.process.pid]
+
+
+def test_the_guard_costs_little(start: Start) -> None:
+    child = start("sleep", "60")
+    assert child.guard is not None
+    rss_mb = child.guard.memory_info().rss / 1e6
+    print(f"guard: {rss_mb:.1f} MB resident")
+    assert rss_mb < 16
+
+
+PROGRAM = """
+import os, subprocess, sys, time
+from splitrig.services.engines.process import launch
+
+process = launch(["sh", "-c", {script!r}], dict(os.environ), lambda lines: None)
+bystander = subprocess.Popen(["sleep", "30"], start_new_session=True, stdout=subprocess.DEVNULL)
+time.sleep(0.2)
+print(bystander.pid, flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("time.sleep(60)", id="killed"),
+        pytest.param("os.abort()", id="crashed"),
+        pytest.param("os._exit(3)", id="exited at once"),
+        pytest.param("sys.exit(0)", id="ended without stopping it"),
+    ],
+)
+def test_however_the_program_ends_everything_below_is_gone_within_two_seconds(end: str) -> None:
+    """The bystander also shows that the pipe does not leak into other children."""
+    script = f'setsid sh -c "{STUBBORN}" & {STUBBORN}'
+    program = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM).format(script=script, end=end)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "gui")},
+        text=True,
+    )
+    me = psutil.Process(program.pid)
+    below: set[int] = set()
+
+    def look() -> bool:
+        below.update(p.pid for p in me.children(recursive=True))
+        return len(below) >= 5
+
+    wait_for(look)
+    assert program.stdout is not None
+    bystander = int(program.stdout.readline())
+    if "60" in end:
+        program.kill()
+    if "sys.exit" not in end:  # the reader thread keeps a plain exit waiting; see below
+        program.wait()
+    else:
+        time.sleep(0.3)
+        program.kill()
+        program.wait()
+    try:
+        seconds_until_gone(below - {bystander})
+        assert running([bystander]) == [bystander]
+    finally:
+        os.kill(bystander, signal.SIGKILL)
+        program.stdout.close()
+    seconds_until_gone([bystander])
+
+
+def test_a_flood_of_output_keeps_memory_flat(start: Start, tmp_path: Path) -> None:
+    """50 MB in lines and 20 MB in one line: bounded in memory and on disk."""
+    before = psutil.Process().memory_info().rss
+    seen = 0
+    peak = 0
+
+    def count(lines: list[str]) -> None:
+        nonlocal seen, peak
+        seen += len(lines)
+        peak = max(peak, psutil.Process().memory_info().rss)
+
+    log = LogFile(tmp_path / "engine.log", most_bytes=2**20)
+    script = "yes 'a line of some fifty characters from the engine 1' | head -c 50000000;"
+    script += "head -c 20000000 /dev/zero"
+    process = launch(sh(script), dict(os.environ), count, log)
+    wait_for(lambda: process.poll() is not None, 60)
+    process.close()
+    assert process.poll() == 0
+    assert seen > 900_000
+    assert peak - before < 20e6
+    files = list(tmp_path.iterdir())
+    assert len(files) <= 4
+    assert sum(f.stat().st_size for f in files) <= 4 * 2**20
+
+
+def test_a_reader_that_fails_does_not_stop_the_engine(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(lines: list[str]) -> None:
+        raise ValueError(lines[0])
+
+    process = launch(
+        sh("for i in 1 2 3; do echo $i; sleep 0.05; done; exit 4"), dict(os.environ), fail
+    )
+    wait_for(lambda: process.poll() is not None)
+    process.close()
+    assert process.poll() == 4
+    assert "could not be handled" in caplog.text
