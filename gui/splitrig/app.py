@@ -322,9 +322,10 @@ class Desktop(QObject):
         if stats.tokens and not self._token_seen:
             self._token_seen = True
             self.rig.start_answer()
+            self.rig.set_rates(stats.tok_s, stats.prompt_tok_s)
             if self._demo is not None:
                 self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=True)
-        self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, stats.prompt_tok_s)
+        self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
         self._show_rate(stats.tok_s if stats.tokens else 0.0)
         self.side.show_stats(stats)
 

@@ -27,7 +27,7 @@ class AppearanceSettings(_Section):
 
     theme: Annotated[
         Appearance,
-        Field(title="Theme", description="'system' follows the desktop where it tells."),
+        Field(title="Theme", description="System follows the desktop where it tells."),
     ] = Appearance.SYSTEM
 
 

@@ -119,6 +119,8 @@ class Theme(QObject):
         font.setPixelSize(self.font_size(step).size)
         font.setWeight(QFont.Weight(weight))
         font.setFeature(QFont.Tag("tnum"), 1)
+        if mono:
+            font.setFeature(QFont.Tag("calt"), 0)  # a log must show `<|` and `->` as they are
         return font
 
     def icon(self, name: str, colour: str = "text", *, disabled: str = "muted") -> QIcon:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pynvml
 import pytest
+from tests.fakes.nvml import fake_nvml
 
 from splitrig.core.specs import SpecTable, parse_specs
 from splitrig.services.store.resources import resource
-from tests.fakes.nvml import fake_nvml
 
 
 @pytest.fixture(scope="session")

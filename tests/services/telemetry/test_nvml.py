@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes.nvml import fake_nvml
 
 from splitrig.core.gpu import Limit, Severity, Vendor
 from splitrig.core.units import MIB
 from splitrig.services.telemetry.nvml import NvmlSource, limits_from
 from splitrig.services.telemetry.source import SourceFailedError
-from tests.fakes.nvml import fake_nvml
 
 A, B = (f"GPU-{n:08x}-5711-0000-0000-{n:012x}" for n in range(2))
 

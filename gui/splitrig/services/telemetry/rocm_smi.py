@@ -146,6 +146,9 @@ class RocmSmiSource:
             cards = parse_rocm_smi(run.output, self._specs)
             if cards is not None:
                 return cards
+            # On a machine without an AMD card it prints nothing, or an empty object.
+            if run.output.strip() in ("", "{}") and not lists_amd(self._drm_root):
+                return RocmCards((), ())
         raise SourceFailedError(self._failure(run))
 
     def _failure(self, run: Run) -> Note:

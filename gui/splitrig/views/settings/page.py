@@ -111,6 +111,7 @@ class SettingsPage(QWidget):
         box.setValue(value)
         box.setMinimumWidth(120)
         box.setFixedHeight(32)
+        box.lineEdit().setTextMargins(8, 0, 0, 0)
         box.valueChanged.connect(store)
         return box
 
