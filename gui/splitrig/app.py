@@ -39,6 +39,7 @@ from splitrig.services.telemetry.demo import DemoSource
 from splitrig.services.telemetry.sampler import Sampler, default_sources
 from splitrig.views.chat.page import ChatPage
 from splitrig.views.launch.page import LaunchPage
+from splitrig.views.launch.wording import model_name
 from splitrig.views.logs.page import LogsPage
 from splitrig.views.main_window import MainWindow
 from splitrig.views.rig.page import RigPage
@@ -288,7 +289,7 @@ class Desktop(QObject):
     @Slot(object)
     def _on_model(self, model: Model) -> None:
         self.launch_page.show_model(model)
-        self.strip.show_model(model.name)
+        self.strip.show_model(model_name(model.path, model.quantization))
         if model.path != demo_model():
             self._settings = self._settings.with_recent(model.path)
             self._save_settings()

@@ -168,7 +168,8 @@ def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest)
     everything = HOST not in placed
     used = [number for number in range(len(devices)) if number in placed]
     # a card without a layer still counts as one that batches could overlap with
-    pipelined = everything and len(devices) > 1 and all(d.backend.pipelined for d in devices)
+    several = len(devices) > 1 and request.split_mode != "none"
+    pipelined = everything and several and all(d.backend.pipelined for d in devices)
     plans = []
     for number, device in enumerate(devices):
         layers = [il for il, where in enumerate(placed) if where == number]

@@ -1,8 +1,10 @@
 """The split bar: mouse, keyboard, wheel, and what assistive technology sees."""
 
+from itertools import pairwise
+
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QAccessible, QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QAccessible, QMouseEvent, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -37,10 +39,7 @@ def pull(bar: SplitBar, handle: int, x: int, modifier=Qt.KeyboardModifier.NoModi
     start = grip.rect().center()
     QTest.mousePress(grip, Qt.MouseButton.LeftButton, modifier, start)
     end = grip.mapFromParent(QPoint(x, start.y()))
-    # QTest.mouseMove cannot carry modifiers; the handler is called as Qt would
-    from PySide6.QtCore import QEvent
-    from PySide6.QtGui import QMouseEvent
-
+    # QTest.mouseMove cannot carry modifiers
     move = QMouseEvent(
         QEvent.Type.MouseMove,
         QPointF(end),
@@ -176,7 +175,7 @@ def test_a_closed_bar_has_no_handles_and_says_why(theme: Theme, qtbot: QtBot) ->
 
 def test_handles_never_overlap() -> None:
     centres = handle_centres((1.0, 0.0, 0.0, 0.0), 400)
-    assert all(b - a >= 26 - 0.01 for a, b in zip(centres, centres[1:], strict=False))
+    assert all(b - a >= 26 - 0.01 for a, b in pairwise(centres))
     assert centres[-1] <= 400 - MIN_CARD_PX
 
 

@@ -105,6 +105,14 @@ def test_more_shares_than_cards_are_refused_and_missing_ones_are_none(
     ]
 
 
+def test_split_mode_none_is_a_plan_for_the_first_card_alone(models: dict[str, Model]) -> None:
+    model = models["llama3-8b-q4km.gguf"]
+    devices = [PlanDevice(name=str(n), id=str(n), free_bytes=24 * GIB) for n in range(2)]
+    first, second = make_plan(model, devices, PlanRequest(split_mode="none")).devices
+    assert first == make_plan(model, devices[:1], PlanRequest()).devices[0]
+    assert (second.n_layers, second.used_bytes) == (0, 0)
+
+
 def test_without_a_card_everything_lies_in_the_computers_memory(models: dict[str, Model]) -> None:
     model = models["llama3-8b-q4km.gguf"]
     plan = make_plan(model, [], PlanRequest(n_ctx=4096))

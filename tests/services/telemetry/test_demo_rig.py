@@ -1,3 +1,4 @@
+import itertools
 import threading
 
 import pytest
@@ -98,7 +99,7 @@ def test_only_cards_with_layers_work(source, clock):
 def test_no_curve_jumps(source, clock):
     source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, active=True)
     samples = run(source, clock, 30, step_s=0.25)
-    for earlier, later in zip(samples, samples[1:], strict=False):
+    for earlier, later in itertools.pairwise(samples):
         for gpu_id in earlier:
             assert abs(later[gpu_id].temperature_c - earlier[gpu_id].temperature_c) <= 2
             assert abs(later[gpu_id].power_w - earlier[gpu_id].power_w) <= 45

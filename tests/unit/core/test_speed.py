@@ -36,7 +36,7 @@ def test_the_ceiling_is_bandwidth_over_the_bytes_a_token_reads() -> None:
     read = 33 * BLOCK + 4096 * 2 * 2 * 1024 * 32
     assert speed.ceiling_tok_s == pytest.approx(1000e9 / read)
     assert speed.expected_tok_s is not None
-    assert 0.75 * speed.ceiling_tok_s < speed.expected_tok_s < 0.91 * speed.ceiling_tok_s
+    assert 0.65 * speed.ceiling_tok_s < speed.expected_tok_s < 0.91 * speed.ceiling_tok_s
 
 
 def test_a_second_card_does_not_make_one_stream_faster_and_a_slow_one_sets_the_pace() -> None:

@@ -87,15 +87,22 @@ class Reader:
         since_s = self._started_s if reading is None else reading.time_s
         if now_s - since_s <= SILENT_S + 2 * self._source.interval_s:
             return reading or Reading(time_s=since_s)
+        return self._silent(SILENT_S)
+
+    def only_reading(self, waited_s: float) -> Reading:
+        """The reading, however old; without one, that the source did not answer in this time."""
+        return self._reading or self._silent(waited_s)
+
+    def _silent(self, waited_s: float) -> Reading:
         name = {"nvml": "The NVIDIA driver"}.get(self._source.name, self._source.name)
         note = Note(
             id=f"{self._source.name}-silent",
             severity=Severity.WARNING,
-            message=f"{name} has not answered for more than {SILENT_S:.0f} s",
+            message=f"{name} has not answered for more than {waited_s:g} s",
             detail="Its cards are shown without readings until it answers. If it stays so, "
             "restart the machine.",
         )
-        return Reading(time_s=since_s, gpus=self._known.gpus, notes=(note,))
+        return Reading(time_s=time.monotonic(), gpus=self._known.gpus, notes=(note,))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

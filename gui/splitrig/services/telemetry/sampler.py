@@ -132,7 +132,8 @@ class Sampler:
             self._wake.clear()
             try:
                 self._read_cheap()
-                rig = merged(self._readers)
+                now_s = time.monotonic()
+                rig = merge([reader.reading(now_s) for reader in self._readers], now_s)
                 answered = all(reader.answered for reader in self._readers)
                 # An empty rig is a statement; before everyone has answered it would be a guess.
                 shown = shown or bool(rig.gpus) or answered or tick_s - start_s > _FIRST_S
@@ -157,12 +158,6 @@ class Sampler:
             )
 
 
-def merged(readers: Sequence[Reader]) -> Rig:
-    """What all readers know now, as one rig."""
-    now_s = time.monotonic()
-    return merge([reader.reading(now_s) for reader in readers], now_s)
-
-
 def read_rig(sources: Sequence[Source], *, timeout_s: float = 10.0) -> Rig:
     """Read every source once; blocks until the slowest has answered or the time is up.
 
@@ -175,7 +170,7 @@ def read_rig(sources: Sequence[Source], *, timeout_s: float = 10.0) -> Rig:
         reader.ask()
     with news:
         news.wait_for(lambda: all(reader.answered for reader in readers), timeout_s)
-    rig = merged(readers)
+    rig = merge([reader.only_reading(timeout_s) for reader in readers], time.monotonic())
     deadline_s = time.monotonic() + _CLOSE_S
     for reader in readers:
         reader.stop()

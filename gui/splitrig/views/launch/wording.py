@@ -120,14 +120,13 @@ def handle_text(plan: Plan, handle: int) -> str:
     """What a screen reader says of a handle: '41 layers to 23 and output, fits, 0.6 GiB free'."""
     left, right = plan.devices[handle], plan.devices[handle + 1]
 
-    def side(device: DevicePlan) -> str:
-        blocks = f"{device.n_blocks} layer{'' if device.n_blocks == 1 else 's'}"
-        return f"{blocks} and output" if device.has_output else blocks
+    def side(device: DevicePlan, word: str = "") -> str:
+        return f"{device.n_blocks}{word}" + (" and output" if device.has_output else "")
 
     tight = min(plan.devices, key=lambda d: d.free_bytes)
     room = room_text(abs(tight.free_bytes))
     ending = f"fits, {room} free" if plan.fits else f"does not fit, {room} missing"
-    return f"{side(left)} to {side(right)}, {ending}"
+    return f"{side(left, ' layers')} to {side(right)}, {ending}"
 
 
 def model_name(path: Path, quantization: str | None = None) -> str:

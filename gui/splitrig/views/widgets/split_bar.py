@@ -176,6 +176,8 @@ class SplitBar(QWidget):
 
     def _move_to(self, shares: tuple[float, ...]) -> None:
         if shares != self._shares and sum(shares) > 0:
+            if len(self._undo) != len(shares):
+                self._undo = self._shares
             self._shares = shares
             self._place()
             self.moved.emit(shares)

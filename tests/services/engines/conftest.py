@@ -1,0 +1,149 @@
+"""A supervisor with its mailbox, on a fake engine or the real one."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.footprint import Backend
+from splitrig.core.gpu import Rig
+from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.units import GIB
+from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
+from splitrig.services.mailbox import Mailbox
+from splitrig.services.models.demo import demo_model
+from splitrig.services.models.gguf import read_model
+
+FAKE = Path(__file__).with_name("fake_llama_server.py")
+
+
+def model_file() -> Path:
+    """The demo model, which `./test` installs."""
+    path = demo_model()
+    assert path is not None, "the demo model is not installed: run ./test"
+    return path
+
+
+def planned(
+    *shares: float, backend: Backend = Backend.RPC, names: tuple[str, ...] = ()
+) -> tuple[LaunchRequest, Plan]:
+    """The demo model on lent devices (or on named ones), with this split."""
+    request = PlanRequest(split=shares)
+    devices = [
+        PlanDevice(name=f"card {n}", id=f"demo-{n}", free_bytes=8 * GIB, backend=backend)
+        for n in range(len(shares))
+    ]
+    launch = LaunchRequest(
+        model=model_file(),
+        gpu_ids=() if names else tuple(d.id for d in devices),
+        devices=names,
+        plan=request,
+        n_threads=1,
+    )
+    return launch, make_plan(read_model(model_file()), devices, request)
+
+
+@dataclass
+class Watched:
+    """A supervisor and what it has posted."""
+
+    supervisor: Supervisor
+    mailbox: Mailbox
+    statuses: list[EngineStatus] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    found: list[DevicesFound] = field(default_factory=list)
+
+    def start(self, request: LaunchRequest, plan: Plan) -> None:
+        self.supervisor.start(request, plan, Rig(time_s=time.monotonic()))
+
+    def drain(self) -> None:
+        for item in self.mailbox.drain():
+            match item:
+                case EngineStatus():
+                    self.statuses.append(item)
+                case EngineLogLines():
+                    self.lines += item.lines
+                case DevicesFound():
+                    self.found.append(item)
+                case _:
+                    raise AssertionError(item)
+
+    def wait(self, *phases: Phase, most_s: float = 60) -> EngineStatus:
+        """Wait for a posted status in one of these phases; another end is a failure."""
+        deadline = time.monotonic() + most_s
+        while True:
+            self.drain()
+            last = self.statuses[-1] if self.statuses else EngineStatus()
+            if last.phase in phases:
+                return last
+            assert last.phase is not Phase.FAILED, (last.failure, self.lines[-20:])
+            assert time.monotonic() < deadline, (last.phase, self.lines[-20:])
+            time.sleep(0.005)
+
+    def phases(self) -> list[Phase]:
+        """Phases in the order they were posted, each once."""
+        self.drain()
+        return list(dict.fromkeys(status.phase for status in self.statuses))
+
+
+Watch = Callable[..., Watched]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Make supervisors; they are closed afterwards."""
+    made = []
+
+    def make(
+        binary: Path | None = None,
+        extra_env: Mapping[str, str] | None = None,
+        start_timeout_s: float = 60,
+    ) -> Watched:
+        mailbox = Mailbox()
+        supervisor = Supervisor(
+            mailbox,
+            binary=binary,
+            log_dir=tmp_path / "logs",
+            start_timeout_s=start_timeout_s,
+            extra_env=extra_env,
+        )
+        made.append(supervisor)
+        return Watched(supervisor, mailbox)
+
+    yield make
+    for supervisor in made:
+        supervisor.close()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    """A llama-server that misbehaves as `FAKE_MODE` says."""
+    path = tmp_path / "fake" / "llama-server"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watched]:
+    """Start the fake engine in a mode."""
+
+    def start(mode: str, *, port: int = 0, start_timeout_s: float = 60) -> Watched:
+        watched = watch(
+            fake, {"FAKE_MODE": mode, "FAKE_SEEN": str(tmp_path / "seen")}, start_timeout_s
+        )
+        request, plan = planned(1.0, names=("CUDA0",))
+        watched.start(
+            LaunchRequest(
+                model=request.model, devices=request.devices, plan=request.plan, port=port
+            ),
+            plan,
+        )
+        return watched
+
+    return start

@@ -1,0 +1,74 @@
+"""Stands in for llama-server where the real one cannot be made to misbehave.
+
+`FAKE_MODE` says how: `ready`, `dies` (ready, then exit code 9), `silent` (never healthy),
+`stubborn` (silent, and deaf to SIGTERM), `port-once` (its first port is taken), `flood`.
+"""
+
+import os
+import signal
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+HELP = """
+-m,    --model FNAME
+-c,    --ctx-size N
+-ngl,  --gpu-layers, --n-gpu-layers N
+-sm,   --split-mode {none,layer,row}
+-ts,   --tensor-split N0,N1,N2,...
+-dev,  --device <dev1,dev2,..>
+-fa,   --flash-attn [on|off|auto]
+-np,   --parallel N
+-lv,   --verbosity N
+--no-webui                disable the Web UI
+--no-warmup
+--host HOST
+--port PORT
+"""
+MODE = os.environ.get("FAKE_MODE", "ready")
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        if MODE == "dies":
+            self.wfile.flush()
+            os._exit(9)
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+def main() -> None:
+    if "--help" in sys.argv:
+        print(HELP)
+        return
+    if "--version" in sys.argv:
+        print("version: 9876 (abcdef1)", file=sys.stderr)
+        return
+    if "--list-devices" in sys.argv:
+        print("Available devices:")
+        print(os.environ.get("FAKE_DEVICES", ""))
+        return
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    seen = Path(os.environ["FAKE_SEEN"])
+    with seen.open("a") as file:
+        file.write(f"{port}\n")
+    if MODE == "port-once" and len(seen.read_text().split()) == 1:
+        print(f"E srv start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: {port}")
+        sys.exit(1)
+    if MODE == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("load_tensors: loading model tensors, this can take a while...", flush=True)
+    for _ in range(200_000 if MODE == "flood" else 0):
+        print("a line of the engine's log that says nothing at all, again and again")
+    if MODE in ("silent", "stubborn"):
+        while True:
+            time.sleep(1)
+    HTTPServer(("127.0.0.1", port), Health).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The supervisor on a fake engine that misbehaves: ports, time limits, floods, ends."""
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.services.engines.conftest import Watch, Watched, planned
+from tests.services.engines.processes import running, seconds_until_gone, wait_for
+
+from splitrig.core.devices import MatchedBy
+from splitrig.core.engine import LaunchRequest, Phase
+from splitrig.core.errors import EngineError
+from splitrig.core.gpu import GpuInfo, Rig, Vendor
+from splitrig.core.plan import PlanRequest
+from splitrig.core.units import GIB
+
+if sys.platform == "win32":
+    pytest.skip("the fake engine is a shell script", allow_module_level=True)
+
+StartFake = Callable[..., Watched]
+
+
+def real_card(number: int, name: str) -> GpuInfo:
+    return GpuInfo(
+        id=f"GPU-{number}", name=name, vendor=Vendor.NVIDIA, pci=f"0000:0{number}:00.0",
+        vram_total_bytes=24 * GIB, source="nvml",
+    )  # fmt: skip
+
+
+def test_a_start_goes_through_its_phases_and_stop_leaves_nothing(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    ready = watched.wait(Phase.READY)
+    assert ready.pid is not None
+    assert running([ready.pid]) == [ready.pid]
+    assert ready.url
+    assert ready.api_key
+    assert len(ready.api_key) >= 32
+    assert ready.api_key not in " ".join(ready.command)
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    assert time.monotonic() - begun < 0.05
+    watched.wait(Phase.STOPPED, most_s=2)
+    assert running([ready.pid]) == []
+    assert watched.phases() == [
+        Phase.STARTING, Phase.LOADING, Phase.READY, Phase.STOPPING, Phase.STOPPED,
+    ]  # fmt: skip
+
+
+def test_it_can_be_started_again_with_another_key(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    first = watched.wait(Phase.READY)
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED)
+    request, plan = planned(1.0, names=("CUDA0",))
+    watched.start(request, plan)
+    second = watched.wait(Phase.READY)
+    assert second.api_key != first.api_key
+
+
+def test_a_second_start_while_one_runs_is_refused(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    request, plan = planned(1.0, names=("CUDA0",))
+    with pytest.raises(EngineError, match="running already"):
+        watched.start(request, plan)
+    watched.wait(Phase.READY)
+
+
+def test_an_automatic_port_that_is_taken_is_replaced(start_fake: StartFake, tmp_path: Path) -> None:
+    watched = start_fake("port-once")
+    ready = watched.wait(Phase.READY)
+    ports = (tmp_path / "seen").read_text().split()
+    assert len(ports) == 2
+    assert ports[0] != ports[1]
+    assert ready.url == f"http://127.0.0.1:{ports[1]}"
+    assert Phase.FAILED not in watched.phases()
+
+
+def test_a_wanted_port_that_is_taken_is_one_sentence(start_fake: StartFake) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        failed = start_fake("ready", port=port).wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert str(port) in failed.failure.message
+    assert failed.failure.hint
+
+
+def test_a_wanted_port_is_used_twice_in_a_row(start_fake: StartFake) -> None:
+    """Connections of the first engine linger on the port, which is no reason to refuse."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    watched = start_fake("ready", port=port)
+    request = watched.wait(Phase.READY).request
+    assert request is not None
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED)
+    _, plan = planned(1.0, names=("CUDA0",))
+    watched.start(request, plan)
+    assert watched.wait(Phase.READY).url == f"http://127.0.0.1:{port}"
+
+
+def test_an_engine_that_dies_later_is_a_failure(start_fake: StartFake) -> None:
+    failed = start_fake("dies").wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.exit_code == 9
+    assert failed.pid is None
+
+
+def test_an_engine_that_never_gets_ready_is_given_up(start_fake: StartFake) -> None:
+    watched = start_fake("silent", start_timeout_s=0.4)
+    failed = watched.wait(Phase.FAILED, most_s=5)
+    assert failed.failure is not None
+    assert failed.failure.message == "The engine was not ready after 0.4 s."
+
+
+def test_stop_while_it_loads_ends_even_a_deaf_engine_within_two_seconds(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake("stubborn")
+    loading = watched.wait(Phase.LOADING)
+    assert loading.pid is not None
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED, most_s=3)
+    assert time.monotonic() - begun < 2
+    assert running([loading.pid]) == []
+
+
+def test_close_while_it_loads_ends_everything(start_fake: StartFake) -> None:
+    watched = start_fake("stubborn")
+    loading = watched.wait(Phase.LOADING)
+    assert loading.pid is not None
+    begun = time.monotonic()
+    watched.supervisor.close()
+    assert time.monotonic() - begun < 2.5
+    assert running([loading.pid]) == []
+    assert watched.supervisor.status.phase is Phase.STOPPED
+
+
+def test_close_right_after_start_leaves_nothing(start_fake: StartFake) -> None:
+    watched = start_fake("silent")
+    watched.supervisor.close()
+    assert watched.supervisor.status.phase is Phase.STOPPED
+
+
+def test_close_twice_and_without_a_start_is_harmless(watch: Watch) -> None:
+    watched = watch()
+    watched.supervisor.stop()
+    watched.supervisor.close()
+    watched.supervisor.close()
+    assert watched.phases() == []
+
+
+def test_a_flood_of_log_lines_neither_fills_the_mailbox_nor_hides_the_start(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake("flood")
+    wait_for(lambda: watched.supervisor.status.phase is Phase.READY, 60)
+    items = watched.mailbox.drain()
+    assert len(items) < 3000
+    assert watched.mailbox.dropped == 0
+
+
+def test_a_missing_engine_is_one_sentence(watch: Watch, tmp_path: Path) -> None:
+    watched = watch(tmp_path / "none")
+    request, plan = planned(3.0, 1.0)
+    watched.start(request, plan)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "There is no llama-server at" in failed.failure.message
+
+
+def test_an_engine_without_its_lending_tool_is_one_sentence(watch: Watch, fake: Path) -> None:
+    watched = watch(fake)
+    request, plan = planned(3.0, 1.0)
+    watched.start(request, plan)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "ggml-rpc-server" in failed.failure.message
+
+
+def test_a_log_folder_that_cannot_be_written_is_one_sentence(
+    start_fake: StartFake, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").write_text("a file in the way")
+    failed = start_fake("ready").wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "log cannot be written" in failed.failure.message
+
+
+def test_a_shuffled_rig_gets_the_engines_own_names(watch: Watch, fake: Path) -> None:
+    listed = (
+        "  CUDA0: NVIDIA GeForce RTX 3080 (24576 MiB, 20000 MiB free)\n"
+        "  CUDA1: NVIDIA GeForce RTX 4090 (24576 MiB, 20000 MiB free)"
+    )
+    watched = watch(fake, {"FAKE_DEVICES": listed})
+    big, old = real_card(1, "NVIDIA GeForce RTX 4090"), real_card(5, "NVIDIA GeForce RTX 3080")
+    rig = Rig(time_s=0, gpus=(big, old))
+    watched.supervisor.discover(rig, None)
+    wait_for(lambda: watched.drain() or watched.found)
+    device_map = watched.found[0].device_map
+    assert watched.found[0].build == "b9876"
+    assert [(m.device.name, m.by) for m in device_map.matches] == [
+        ("CUDA1", MatchedBy.NAME),
+        ("CUDA0", MatchedBy.NAME),
+    ]
+    request = LaunchRequest(
+        model=Path("m.gguf"), gpu_ids=(big.id, old.id), plan=PlanRequest(split=(3.0, 1.0))
+    )
+    command = watched.supervisor.command_for(request)
+    assert command[command.index("-dev") + 1] == "CUDA1,CUDA0"
+    assert command[command.index("-ts") + 1] == "3,1"
+
+
+def test_a_card_the_engine_does_not_have_is_one_sentence(watch: Watch, fake: Path) -> None:
+    watched = watch(fake)
+    rig = Rig(time_s=0, gpus=(real_card(1, "NVIDIA GeForce RTX 4090"),))
+    request, plan = planned(1.0)
+    request = LaunchRequest(model=request.model, gpu_ids=("GPU-1",), plan=request.plan)
+    watched.supervisor.start(request, plan, rig)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "sees no card at all" in failed.failure.message
+
+
+def test_discovery_without_an_engine_says_why(watch: Watch, tmp_path: Path) -> None:
+    watched = watch(tmp_path / "none")
+    watched.supervisor.discover(Rig(time_s=0), None)
+    wait_for(lambda: watched.drain() or watched.found)
+    assert watched.found[0].build is None
+    assert watched.found[0].error is not None
