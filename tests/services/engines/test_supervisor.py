@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.services.engines.conftest import Watch, Watched, planned
-from tests.services.engines.processes import running, seconds_until_gone, wait_for
+from tests.services.engines.processes import running, wait_for
 
 from splitrig.core.devices import MatchedBy
 from splitrig.core.engine import LaunchRequest, Phase
