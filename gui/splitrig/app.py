@@ -1,52 +1,47 @@
-"""The composition root: builds every part, wires them, and ends them in the right order."""
+"""The composition root: builds every part, wires them, and ends them in the right order.
+
+In two steps, so that the window is there at once: first what the first paint shows, then, right
+after it, everything else. The second step's imports stand in the methods that need them.
+"""
+
+from __future__ import annotations
 
 import logging
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, QUrl, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from splitrig import __version__
-from splitrig.bridge.chat import ChatBridge
-from splitrig.bridge.engine import EngineBridge
-from splitrig.bridge.models import ModelsBridge
-from splitrig.bridge.pump import Pump
-from splitrig.bridge.rig import RigBridge
-from splitrig.core.advice import advise
-from splitrig.core.chat import Answer, ChatOptions, Message
-from splitrig.core.devices import backend_of
 from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitRigError, StoreError
-from splitrig.core.gpu import Rig
-from splitrig.core.model import Model
-from splitrig.core.plan import Plan
 from splitrig.core.settings import Appearance, Settings
-from splitrig.services.chat.client import ChatClient
-from splitrig.services.engines.supervisor import DevicesFound, Supervisor
 from splitrig.services.mailbox import Mailbox
-from splitrig.services.models.demo import demo_model
 from splitrig.services.store.resources import resource
 from splitrig.services.store.settings import SettingsStore, log_dir
-from splitrig.services.telemetry.demo import DemoSource
-from splitrig.services.telemetry.sampler import Sampler, default_sources
-from splitrig.views.chat.page import ChatPage
-from splitrig.views.launch.page import LaunchPage
-from splitrig.views.launch.wording import model_name
-from splitrig.views.logs.page import LogsPage
 from splitrig.views.main_window import MainWindow
 from splitrig.views.rig.page import RigPage
-from splitrig.views.settings.page import SettingsPage
 from splitrig.views.strip import Strip
 from splitrig.views.theme import Theme
-from splitrig.views.widgets.graph_live_side import LiveSide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from splitrig.core.chat import Answer, ChatOptions, Message
+    from splitrig.core.gpu import Rig
+    from splitrig.core.model import Model
+    from splitrig.core.plan import Plan
+    from splitrig.services.engines.supervisor import DevicesFound
+    from splitrig.services.telemetry.demo import DemoSource
+    from splitrig.services.telemetry.sampler import Sampler
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +58,9 @@ class ThreadCrash:
 class Desktop(QObject):
     """The running program: services, bridges, pages, and who hears whom.
 
+    Signals:
+        completed: Everything is built and wired, right after the first paint.
+
     Attributes:
         window: The main window.
         rig: Readings of the cards.
@@ -71,22 +69,24 @@ class Desktop(QObject):
         chat: Talks to the engine.
     """
 
+    completed = Signal()
+
     def __init__(self, app: QApplication, *, demo: bool = False, model: Path | None = None) -> None:
         super().__init__()
         self._app = app
+        self._first = (demo, model)
+        self._complete = False
+        self._sampler: Sampler | None = None
+        self._demo: DemoSource | None = None
+        self.last_answer: Answer | None = None
+        self.answers_ended = 0
+        self._token_seen = False
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
         self.theme = Theme(resource("themes", "tokens.json"), resource("fonts"), dark=self._dark())
         self.theme.apply(app)
-        self._build_services()
+        self.mailbox = Mailbox()
         self._build_window()
-        self._wire_rig()
-        self._wire_engine()
-        self._wire_chat()
-        self._wire_rest()
-        self._sampler: Sampler | None = None
-        self._start_sampler(demo=demo)
-        self._open_first_model(model)
         if store_error is not None:
             self.window.show_error(store_error)
 
@@ -103,8 +103,48 @@ class Desktop(QObject):
             return QGuiApplication.styleHints().colorScheme() is not Qt.ColorScheme.Light
         return chosen is Appearance.DARK
 
+    def _build_window(self) -> None:
+        """What the first paint shows."""
+        theme = self.theme
+        self.strip = Strip(theme)
+        self.window = MainWindow(theme, self.strip, QIcon(str(resource("icons", "splitrig.svg"))))
+        self.rig_page = RigPage(theme)
+        window = self.window
+        window.add_page("rig", "cpu", "Rig")
+        window.add_page("launch", "rocket-launch", "Launch")
+        window.add_page("chat", "chat-text", "Chat")
+        window.add_page("logs", "terminal-window", "Logs")
+        window.add_page("settings", "gear-six", "Settings", at_bottom=True)
+        window.fill_page("rig", self.rig_page)
+        window.show_page("rig")
+
+    @Slot()
+    def complete(self) -> None:
+        """Build and wire everything the first paint did not need; does it once."""
+        if self._complete:
+            return
+        self._complete = True
+        demo, model = self._first
+        self._build_services()
+        self._build_pages()
+        self._wire_rig()
+        self._wire_engine()
+        self._wire_chat()
+        self._wire_rest()
+        self._start_sampler(demo=demo)
+        self._open_first_model(model)
+        self.pump.start()
+        self.completed.emit()
+
     def _build_services(self) -> None:
-        self.mailbox = Mailbox()
+        from splitrig.bridge.chat import ChatBridge
+        from splitrig.bridge.engine import EngineBridge
+        from splitrig.bridge.models import ModelsBridge
+        from splitrig.bridge.pump import Pump
+        from splitrig.bridge.rig import RigBridge
+        from splitrig.services.chat.client import ChatClient
+        from splitrig.services.engines.supervisor import Supervisor
+
         self.pump = Pump(self.mailbox)
         self._supervisor = Supervisor(
             self.mailbox,
@@ -117,24 +157,27 @@ class Desktop(QObject):
         self.engine = EngineBridge(self.pump, self._supervisor)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
+        self.pump.listen(
+            ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
+        )
 
-    def _build_window(self) -> None:
+    def _build_pages(self) -> None:
+        from splitrig.views.chat.page import ChatPage
+        from splitrig.views.launch.page import LaunchPage
+        from splitrig.views.logs.page import LogsPage
+        from splitrig.views.settings.page import SettingsPage
+        from splitrig.views.widgets.graph_live_side import LiveSide
+
         theme = self.theme
-        self.strip = Strip(theme)
-        self.window = MainWindow(theme, self.strip, QIcon(str(resource("icons", "splitrig.svg"))))
-        self.rig_page = RigPage(theme)
         self.launch_page = LaunchPage(theme, command_for=self.engine.command_for)
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
         self.settings_page = SettingsPage(theme, self._settings)
-        window = self.window
-        window.add_page("rig", "cpu", "Rig", self.rig_page)
-        window.add_page("launch", "rocket-launch", "Launch", self.launch_page)
-        window.add_page("chat", "chat-text", "Chat", self.chat_page)
-        window.add_page("logs", "terminal-window", "Logs", self.logs_page)
-        window.add_page("settings", "gear-six", "Settings", self.settings_page, at_bottom=True)
-        window.show_page("rig")
+        self.window.fill_page("launch", self.launch_page)
+        self.window.fill_page("chat", self.chat_page)
+        self.window.fill_page("logs", self.logs_page)
+        self.window.fill_page("settings", self.settings_page)
 
     def _wire_rig(self) -> None:
         rig = self.rig
@@ -184,9 +227,6 @@ class Desktop(QObject):
         chat.answer_finished.connect(self._on_answer_end)
         chat.answer_failed.connect(page.show_failed)
         chat.answer_failed.connect(self._on_answer_end)
-        self.last_answer: Answer | None = None
-        self.answers_ended = 0
-        self._token_seen = False
 
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
@@ -197,13 +237,25 @@ class Desktop(QObject):
     # Starting and ending
 
     def show(self) -> None:
-        """Open the window and begin to listen."""
+        """Open the window; the rest follows its first paint."""
+        self.window.installEventFilter(self)
         self.window.show()
-        self.pump.start()
+        # A window that opens minimised is not painted.
+        QTimer.singleShot(2000, self, self.complete)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Wait for the first paint of the window."""
+        if event.type() is QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self, self.complete)
+        return False
 
     def close(self) -> None:
         """Stop the engine and every thread; blocks until nothing of ours runs any more."""
         self.window.hide()
+        if not self._complete:
+            self._complete = True
+            return
         self._client.close()
         self._supervisor.close()
         if self._sampler is not None:
@@ -213,6 +265,9 @@ class Desktop(QObject):
 
     def _start_sampler(self, *, demo: bool) -> None:
         """Read the cards from now on, real ones or the demo rig's."""
+        from splitrig.services.telemetry.demo import DemoSource
+        from splitrig.services.telemetry.sampler import Sampler, default_sources
+
         if self._sampler is not None:
             self._sampler.close()
         sources = default_sources(demo=demo)
@@ -222,6 +277,8 @@ class Desktop(QObject):
 
     def _open_first_model(self, model: Path | None) -> None:
         """The model named, else the one used last, else the demo model."""
+        from splitrig.services.models.demo import demo_model
+
         demo = demo_model()
         recent = [path for path in self._settings.recent_models if path.is_file()]
         self.launch_page.set_demo_model(demo)
@@ -235,12 +292,13 @@ class Desktop(QObject):
     @property
     def card_count(self) -> int:
         """Cards in view."""
-        return len(self.rig.rig.gpus) if self.rig.rig is not None else 0
+        rig = self.rig.rig if self._complete else None
+        return len(rig.gpus) if rig is not None else 0
 
     @property
     def ready_to_start(self) -> bool:
         """A model, cards and a plan are there."""
-        return self.launch_page.can_start
+        return self._complete and self.launch_page.can_start
 
     def start_engine(self) -> None:
         """Press Start."""
@@ -257,11 +315,15 @@ class Desktop(QObject):
 
     @Slot(object)
     def _on_sampled(self, rig: Rig) -> None:
+        from splitrig.core.advice import advise
+
         self.rig_page.show_notes(advise(rig, self.launch_page.plan))
 
     @Slot(object)
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
+        from splitrig.services.models.demo import demo_model
+
         if not self.engine.status.phase.active:
             self._supervisor.discover(rig, demo_model())
 
@@ -277,6 +339,8 @@ class Desktop(QObject):
     @Slot(object)
     def _on_devices(self, found: DevicesFound) -> None:
         """Cards the engine cannot use are told of, with the reason."""
+        from splitrig.core.devices import backend_of
+
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
@@ -288,6 +352,9 @@ class Desktop(QObject):
 
     @Slot(object)
     def _on_model(self, model: Model) -> None:
+        from splitrig.services.models.demo import demo_model
+        from splitrig.views.launch.wording import model_name
+
         self.launch_page.show_model(model)
         self.strip.show_model(model_name(model.path, model.quantization))
         if model.path != demo_model():
@@ -427,7 +494,6 @@ def run_window(*, demo: bool = False, model: Path | None = None) -> int:
         desktop.mailbox.post(ThreadCrash(arguments.exc_type, error, arguments.exc_traceback))
 
     threading.excepthook = in_thread
-    desktop.pump.listen(ThreadCrash, lambda c: desktop.report_crash(c.kind, c.error, c.trace))
     # The pump's timer lets Python run often enough for these to be noticed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.quit())

@@ -45,8 +45,12 @@ def main() -> int:
     waiting = QTimer()
     waiting.timeout.connect(start_when_possible)
     waiting.start(20)
-    desktop.engine.status_changed.connect(ask)
-    desktop.chat.answer_changed.connect(tell)
+
+    def listen() -> None:
+        desktop.engine.status_changed.connect(ask)
+        desktop.chat.answer_changed.connect(tell)
+
+    desktop.completed.connect(listen)
     return QApplication.exec()
 
 

@@ -12,8 +12,10 @@ from splitrig.views.theme import Theme
 def window(theme: Theme, qtbot: QtBot) -> MainWindow:
     made = MainWindow(theme, QLabel("strip"), QIcon())
     qtbot.addWidget(made)
-    made.add_page("rig", "cpu", "Rig", QLabel("the rig"))
-    made.add_page("logs", "terminal-window", "Logs", QLabel("the logs"))
+    made.add_page("rig", "cpu", "Rig")
+    made.add_page("logs", "terminal-window", "Logs")
+    made.fill_page("rig", QLabel("the rig"))
+    made.fill_page("logs", QLabel("the logs"))
     made.show_page("rig")
     made.show()
     qtbot.waitExposed(made)

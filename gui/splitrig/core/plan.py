@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint, host_compute_bytes
+from splitrig.core.ggml_types import padded
 from splitrig.core.gpu import Rig
 from splitrig.core.layer_map import HOST, layer_devices
 from splitrig.core.model import Model
@@ -170,16 +171,28 @@ def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest)
     # a card without a layer still counts as one that batches could overlap with
     several = len(devices) > 1 and request.split_mode != "none"
     pipelined = everything and several and all(d.backend.pipelined for d in devices)
+    # the first card also computes the host's layers when batches are large; RPC does not
+    helper = used[0] if used and devices[used[0]].backend.pipelined else None
     plans = []
     for number, device in enumerate(devices):
         layers = [il for il, where in enumerate(placed) if where == number]
-        scratch = _scratch(model, sizes, request, number, used, placed, pipelined=pipelined)
+        scratch = _scratch(
+            model, sizes, request, number, used, placed, pipelined=pipelined, helper=helper
+        )
         plans.append(_device_plan(device, layers, model, sizes, scratch))
     host_layers = [il for il, where in enumerate(placed) if where == HOST]
+    alone = not everything and helper is None
     host = HostPlan(
         model_bytes=_host_weights(model, sizes, host_layers),
         kv_bytes=sum(sizes.kv[il].plain for il in host_layers),
-        compute_bytes=_host_scratch(model, sizes, request, used, pipelined=pipelined),
+        compute_bytes=_host_scratch(
+            model,
+            sizes,
+            request,
+            used,
+            pipelined=pipelined,
+            alone=alone,
+        ),
     )
     return Plan(
         devices=tuple(plans),
@@ -227,6 +240,7 @@ def _scratch(
     placed: Sequence[int],
     *,
     pipelined: bool,
+    helper: int | None,
 ) -> int | None:
     """Compute buffer of device `number`; 0 for a card that holds no layer."""
     if number not in used:
@@ -240,13 +254,13 @@ def _scratch(
         flash_attention=request.flash_attention,
         n_outputs=request.n_outputs or request.n_parallel,
         pipelined=pipelined,
-        first=number == used[0],
+        first=number == (used[0] if HOST not in placed else helper),
         has_output=placed[model.n_layer] == number,
         partial=HOST in placed,
         stages=max(
             (sizes.largest_tensor[il] for il, d in enumerate(placed) if d == HOST), default=0
         )
-        if number == used[0]
+        if number == helper
         else 0,
     )
 
@@ -258,23 +272,25 @@ def _host_scratch(
     used: Sequence[int],
     *,
     pipelined: bool,
+    alone: bool,
 ) -> int:
-    """Compute buffer in the computer's memory: inputs beside cards, everything without one."""
+    """Compute buffer in the computer's memory: inputs, and room to compute if it works `alone`."""
     n_ctx = request.n_ctx or model.n_ctx_train
     cache_types = (request.cache_type_k, request.cache_type_v)
     n_outputs = request.n_outputs or request.n_parallel
-    if used:
-        return host_compute_bytes(
-            model,
-            sizes,
-            n_ctx=n_ctx,
-            n_ubatch=request.n_ubatch,
-            cache_types=cache_types,
-            flash_attention=request.flash_attention,
-            n_outputs=n_outputs,
-            pipelined=pipelined,
-        )
-    return compute_bytes(
+    beside = host_compute_bytes(
+        model,
+        sizes,
+        n_ctx=n_ctx,
+        n_ubatch=request.n_ubatch,
+        cache_types=cache_types,
+        flash_attention=request.flash_attention,
+        n_outputs=n_outputs,
+        pipelined=pipelined,
+    )
+    if not alone:
+        return beside
+    work = compute_bytes(
         model,
         sizes,
         n_ctx=n_ctx,
@@ -284,10 +300,12 @@ def _host_scratch(
         n_outputs=n_outputs,
         pipelined=False,
         first=True,
-        has_output=True,
+        has_output=not used,
         partial=False,
         stages=0,
     )
+    tokens = min(n_ctx, request.n_ubatch)
+    return max(beside, work + 4 * tokens * (model.n_embd + 1) + padded(4 * n_outputs, 64))
 
 
 def _device_plan(

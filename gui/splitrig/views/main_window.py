@@ -59,15 +59,22 @@ class MainWindow(QMainWindow):
         row.addLayout(right, 1)
         self.setCentralWidget(body)
 
-    def add_page(
-        self, key: str, icon: str, label: str, page: QWidget, *, at_bottom: bool = False
-    ) -> None:
-        """Add a page; Ctrl and its number open it."""
+    def add_page(self, key: str, icon: str, label: str, *, at_bottom: bool = False) -> None:
+        """Add an empty page; Ctrl and its number open it."""
+        page = QWidget()
+        room = QVBoxLayout(page)
+        room.setContentsMargins(0, 0, 0, 0)
         self._pages[key] = page
         self._stack.addWidget(page)
         self.rail.add(key, icon, label, at_bottom=at_bottom)
         shortcut = QShortcut(QKeySequence(f"Ctrl+{len(self._pages)}"), self)
         shortcut.activated.connect(lambda: self.show_page(key))
+
+    def fill_page(self, key: str, content: QWidget) -> None:
+        """Put the content into a page that was added."""
+        layout = self._pages[key].layout()
+        if layout is not None:
+            layout.addWidget(content)
 
     @property
     def current_page(self) -> str:

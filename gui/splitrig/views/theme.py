@@ -216,9 +216,7 @@ def _tile(pattern: str, fill: str, ink: str, size: int, line: float, ratio: floa
     elif pattern == "vertical":
         painter.fillRect(QRectF(0, 0, line, size), QColor(ink))
     else:
-        painter.setPen(
-            QPen(QColor(ink), line, Qt.PenStyle.SolidLine, Qt.PenCapStyle.SquareCap)
-        )
+        painter.setPen(QPen(QColor(ink), line, Qt.PenStyle.SolidLine, Qt.PenCapStyle.SquareCap))
         for shift in (-size, 0, size):
             if pattern == "diagonal":
                 painter.drawLine(shift, size, shift + size, 0)

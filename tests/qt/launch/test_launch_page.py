@@ -295,12 +295,12 @@ def test_each_step_of_a_handle_takes_less_than_a_frame(theme: Theme, qtbot: QtBo
     handle.setFocus()
     taken = []
     for turn in range(20):
-        began = time.perf_counter()
+        began = time.process_time()
         handle.stepped.emit(-1 if turn % 2 else 1)
         QApplication.processEvents()
-        taken.append(time.perf_counter() - began)
-    # the median: other processes of the machine may take a turn in between
-    assert sorted(taken)[10] < 0.016 * 2
+        taken.append(time.process_time() - began)
+    # processor time of the whole process: others of the machine do not count
+    assert sorted(taken)[10] < 0.016
 
 
 # Models

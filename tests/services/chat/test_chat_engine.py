@@ -2,9 +2,10 @@
 
 import signal
 import time
+from itertools import pairwise
 
 import pytest
-from conftest import Engine, Listener
+from tests.services.chat.conftest import Engine, Listener
 
 from splitrig.core.chat import AnswerPhase, Message, Role
 
@@ -28,7 +29,7 @@ def test_an_answer_streams_with_its_figures(listener: Listener, engine: Engine) 
     assert 1 < stats.tok_s < 5000
     assert len(listener.answers) > 3, "it streams"
     texts = [a.text for a in listener.answers]
-    assert all(b.startswith(a) for a, b in zip(texts, texts[1:], strict=False))
+    assert all(b.startswith(a) for a, b in pairwise(texts))
 
 
 def test_stop_in_mid_answer_sets_the_engine_idle(listener: Listener, engine: Engine) -> None:

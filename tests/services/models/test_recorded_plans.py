@@ -151,6 +151,50 @@ def test_the_demo_model_lies_as_the_engine_logs_it(
     assert plan.fits
 
 
+@pytest.mark.parametrize(
+    ("request_", "rows"),
+    [
+        # weights, KV, compute in MiB as b10068 logs them: RPC0, RPC1, host
+        (
+            PlanRequest(split=(1, 1), n_ctx=8192, flash_attention=False),
+            [(33.82, 96, 165.26), (58.28, 84, 165.26), (28.69, 0, 19.01)],
+        ),
+        (
+            PlanRequest(split=(1, 1), n_ctx=8192, n_parallel=4),
+            [(33.82, 96, 14.38), (58.28, 84, 14.38), (28.69, 0, 4.26)],
+        ),
+        (
+            # the log counts the host's weights as the part of the file that is mapped
+            PlanRequest(split=(1, 1), n_gpu_layers=10),
+            [(10.57, 15, 15.26), (37.14, 12, 15.26), (73.08, 63, 17.51)],
+        ),
+        (
+            PlanRequest(split_mode="none"),
+            [(92.10, 90, 16.38), (0, 0, 0), (28.69, 0, 6.26)],
+        ),
+        (
+            PlanRequest(n_gpu_layers=0),
+            [(0, 0, 0), (0, 0, 0), (92.10, 90, 17.51)],
+        ),
+    ],
+)
+def test_every_buffer_is_as_the_engine_logs_it(
+    request_: PlanRequest, rows: list[tuple[float, float, float]]
+) -> None:
+    path = demo_model()
+    assert path is not None
+    devices = [
+        PlanDevice(name=f"RPC{n}", id=f"RPC{n}", free_bytes=GIB, backend=Backend.RPC)
+        for n in range(2)
+    ]
+    plan = make_plan(read_model(path), devices, request_)
+    ours = [
+        tuple(round((n or 0) / MIB, 2) for n in (p.model_bytes, p.kv_bytes, p.compute_bytes))
+        for p in (*plan.devices, plan.host)
+    ]
+    assert ours == rows
+
+
 @settings(max_examples=60, deadline=None)
 @given(shares=st.lists(st.floats(0.1, 10), min_size=1, max_size=8))
 def test_the_bytes_over_all_cards_do_not_depend_on_the_ratio(shares: list[float]) -> None:

@@ -57,7 +57,7 @@ class VerdictHead(QWidget):
         self.row.setSpacing(12)
         self.row.addWidget(self._icon)
         self.row.addLayout(words, 1)
-        self.row.addWidget(self._right)
+        self.row.addWidget(self._right, 0, Qt.AlignmentFlag.AlignVCenter)
         self._right.hide()
 
     def show_words(self, icon: str, colour: str, title: str, detail: str) -> None:

@@ -126,6 +126,7 @@ class PlanTable(QWidget):
         self._grid.setRowMinimumHeight(0, 26)
         self._grid.addWidget(line(), 1, 0, 1, len(KINDS) + 1)
         self._ram = [self._number("muted") for _ in KINDS]
+        self._ram_at = 0
         self._ram_name = QWidget()
         row = QHBoxLayout(self._ram_name)
         row.setContentsMargins(0, 0, 0, 0)
@@ -199,19 +200,22 @@ class PlanTable(QWidget):
 
     def _show_ram(self, plan: Plan, unit_bytes: int, decimals: int) -> None:
         at = len(self._rows) + 2
-        self._grid.addWidget(self._ram_name, at, 0)
+        if self._ram_at != at:
+            self._ram_at = at
+            self._grid.addWidget(self._ram_name, at, 0)
+            for column, label in enumerate(self._ram, 1):
+                self._grid.addWidget(label, at, column)
+            self._grid.setRowMinimumHeight(at, 26)
         host = plan.host
         values: dict[Kind, int | None] = {
             "weights": host.model_bytes,
             "kv": host.kv_bytes or None,
             "compute": host.compute_bytes,
         }
-        for column, (kind, label) in enumerate(zip(KINDS, self._ram, strict=True), 1):
+        for kind, label in zip(KINDS, self._ram, strict=True):
             value = values.get(kind)
             text = MISSING if value is None else number_text(value / unit_bytes, decimals)
             label.setText(text)
-            self._grid.addWidget(label, at, column)
-        self._grid.setRowMinimumHeight(at, 26)
 
     def texts(self, row: int) -> list[str]:
         """What stands in the row of a card, its name first."""

@@ -86,9 +86,13 @@ def draw_memory(
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrushOrigin(box.topLeft())
     for kind, left, right in segment_edges(memory, box.width()):
-        piece = QPainterPath()
         start, end = round(left * ratio) / ratio, round(right * ratio) / ratio
-        piece.addRect(QRectF(box.left() + start, box.top(), end - start, box.height()))
+        area = QRectF(box.left() + start, box.top(), end - start, box.height())
+        if start >= radius and end <= box.width() - radius:
+            painter.fillRect(area, theme.memory(kind, ratio))
+            continue
+        piece = QPainterPath()
+        piece.addRect(area)
         painter.fillPath(outline.intersected(piece), theme.memory(kind, ratio))
     if memory.over_bytes:
         _draw_over(painter, theme, box, memory, ratio)

@@ -63,12 +63,15 @@ def paint_bar(
         ground = QColor(colour)
         ground.setAlphaF(0.22)
         area = QRectF(left, origin.y(), right - left, BAR_PX)
-        piece = QPainterPath()
-        piece.addRect(area)
-        painter.fillPath(outline.intersected(piece), ground)
-        edge = QPainterPath()
-        edge.addRect(QRectF(left, origin.y(), right - left, 3))
-        painter.fillPath(outline.intersected(edge), colour)
+        edge = QRectF(left, origin.y(), right - left, 3)
+        at_end = index in (0, len(spans) - 1)
+        for part, fill in ((area, ground), (edge, colour)):
+            if at_end:
+                piece = QPainterPath()
+                piece.addRect(part)
+                painter.fillPath(outline.intersected(piece), fill)
+            else:
+                painter.fillRect(part, fill)
         _paint_card_text(painter, theme, picture, index, area)
     _paint_ticks(painter, theme, picture, width, origin.y())
     if picture.fit_known:
