@@ -11,7 +11,6 @@ from pathlib import Path
 from string import Template
 from typing import Any, Literal
 
-import qtawesome
 from PySide6.QtCore import QObject, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
@@ -25,8 +24,12 @@ from PySide6.QtGui import (
     QPixmap,
 )
 from PySide6.QtWidgets import QApplication
+from qtawesome.iconic_font import IconicFont
 
 Kind = Literal["weights", "kv", "compute", "overhead", "others", "free", "over"]
+_PHOSPHOR = ("ph", "phosphor-1.3.0.ttf", "phosphor-charmap-1.3.0.json")
+"""Prefix and files of the icon font, as `qtawesome._BUNDLED_FONTS` names them."""
+
 KINDS: tuple[Kind, ...] = ("weights", "kv", "compute", "overhead", "others", "free")
 KIND_NAMES: dict[str, str] = {
     "weights": "Weights",
@@ -60,6 +63,8 @@ class Theme(QObject):
         super().__init__()
         self._tokens: dict[str, Any] = json.loads(tokens.read_text(encoding="utf-8"))
         self._icon_dir = tokens.parent
+        # qtawesome.icon() would load a dozen fonts with 30,000 names for the one we use.
+        self._icons = IconicFont(_PHOSPHOR)
         self.dark = dark
         for file in sorted(fonts.iterdir()):
             if file.suffix in {".otf", ".ttf"}:
@@ -125,7 +130,7 @@ class Theme(QObject):
 
     def icon(self, name: str, colour: str = "text", *, disabled: str = "muted") -> QIcon:
         """A Phosphor icon, such as `play` or `rocket-launch`, in a token's colour."""
-        icon: QIcon = qtawesome.icon(
+        icon: QIcon = self._icons.icon(
             f"ph.{name}",
             color=self.colour(colour).name(),
             color_disabled=self.colour(disabled).name(),

@@ -98,7 +98,7 @@ def test_a_flood_costs_few_values_and_no_word(odd: OddServer) -> None:
 
 
 def test_cancel_keeps_what_was_said(listener: Listener, odd: OddServer) -> None:
-    odd.script = stream(said("kept"), hang_s=3)
+    odd.script = stream(said("kept"), hang_s=1)
     request = listener.client.ask(odd.url, None, ASK)
     listener.wait(lambda answer: answer.text == "kept")
     begin = time.monotonic()
@@ -110,7 +110,7 @@ def test_cancel_keeps_what_was_said(listener: Listener, odd: OddServer) -> None:
 
 
 def test_cancel_works_before_the_engine_answers(listener: Listener, odd: OddServer) -> None:
-    odd.script = lambda _handler: time.sleep(3)
+    odd.script = lambda _handler: time.sleep(1)
     request = listener.client.ask(odd.url, None, ASK)
     time.sleep(0.2)
     begin = time.monotonic()
@@ -129,7 +129,7 @@ def test_cancel_at_once_and_of_nothing_is_harmless(listener: Listener, odd: OddS
 
 
 def test_close_ends_a_running_request(odd: OddServer) -> None:
-    odd.script = stream(said("x"), hang_s=3)
+    odd.script = stream(said("x"), hang_s=1)
     client = ChatClient(Mailbox())
     client.ask(odd.url, None, ASK)
     time.sleep(0.2)

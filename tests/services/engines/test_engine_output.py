@@ -1,6 +1,7 @@
 """The engine's log file: rotated, bounded, and never in the engine's way."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,26 @@ def test_a_full_disk_ends_the_file_and_nothing_else(tmp_path: Path) -> None:
         log.write(b"more")
         assert log.error is not None
         log.write(b"and more")
+
+
+def test_lines_do_not_wait_for_a_busy_disk(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    class BusyDisk(LogFile):
+        def write(self, data: bytes) -> None:
+            assert released.wait(10)
+            super().write(data)
+
+    read, write_end = os.pipe()
+    lines: list[str] = []
+    reader = OutputReader(read, lines.extend, BusyDisk(tmp_path / "engine.log"))
+    os.write(write_end, b"last words\n")
+    os.close(write_end)
+    assert not reader.join(0.2)
+    assert lines == ["last words"]
+    released.set()
+    assert reader.join(5)
+    assert (tmp_path / "engine.log").read_bytes() == b"last words\n"
 
 
 def test_dots_of_progress_come_without_a_line_end() -> None:

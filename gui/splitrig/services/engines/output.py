@@ -93,8 +93,6 @@ class OutputReader:
         rest = b""
         try:
             while chunk := os.read(self._pipe, 65_536):
-                if self._log is not None:
-                    self._log.write(chunk)
                 *lines, rest = (rest + chunk).split(b"\n")
                 # llama.cpp prints its progress as dots without a line end
                 if len(rest) > LONGEST_LINE_BYTES or (rest and not rest.strip(b".")):
@@ -102,6 +100,8 @@ class OutputReader:
                     rest = b""
                 if lines:
                     self._hand_over(lines)
+                if self._log is not None:
+                    self._log.write(chunk)  # last: a busy disk can hold this up for seconds
             if rest:
                 self._hand_over([rest])
         finally:

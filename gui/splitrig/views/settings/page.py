@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.core.settings import Settings
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.texts import pad_spin_box
 
 
 class SettingsPage(QWidget):
@@ -111,7 +112,7 @@ class SettingsPage(QWidget):
         box.setValue(value)
         box.setMinimumWidth(120)
         box.setFixedHeight(32)
-        box.lineEdit().setTextMargins(8, 0, 0, 0)
+        pad_spin_box(box)
         box.valueChanged.connect(store)
         return box
 
