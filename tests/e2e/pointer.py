@@ -23,8 +23,15 @@ class Pointer:
     def click(self, widget: QWidget, at: QPoint | None = None) -> None:
         """Press and release the left button on a visible, enabled widget."""
         self._qtbot.waitUntil(lambda: widget.isVisible() and widget.isEnabled(), timeout=10_000)
+        self._wait_still(widget)
         point = widget.mapToGlobal(at if at is not None else widget.rect().center())
         self._xdotool("mousemove", "--sync", str(point.x()), str(point.y()), "click", "1")
+
+    def _wait_still(self, widget: QWidget) -> None:
+        """Wait until the layout no longer moves a widget, as a user does without thinking."""
+        before = None
+        while before != (before := widget.mapToGlobal(widget.rect().center())):
+            self._qtbot.wait(100)
 
     def drag(self, widget: QWidget, start: QPoint, end: QPoint, steps: int = 12) -> None:
         """Press at `start`, move to `end` in steps, release."""

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from tests.services.chat.conftest import Listener, OddServer, refuse, stream
+from tests.services.chat.chat_servers import Listener, OddServer, refuse, stream
 
 from splitrig.core.chat import AnswerPhase, Message, Role
 from splitrig.core.errors import ChatError

@@ -5,7 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from tests.services.chat.conftest import Engine, Listener
+from tests.services.chat.chat_servers import Engine, Listener
 
 from splitrig.core.chat import AnswerPhase, Message, Role
 

@@ -23,6 +23,8 @@ import time
 
 assert sys.platform != "win32"  # noqa: S101 - also tells mypy where this file counts
 
+OWN_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
+"""What the guard handles in its own way and the engine in the default one."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 1.0
@@ -90,14 +92,17 @@ def reap() -> bool:
 def start(command: list[str], report: int) -> int:
     """Fork and run the engine; returns its process id."""
     guard = os.getpid()
+    # Until the child has put the guard's handlers aside, a request to end waits, not gets lost.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:
             os._exit(127)  # the guard died before the signal was set
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+        for number in OWN_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
