@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-BLOCKED = {"PySide6", "shiboken6", "pyqtgraph", "qtawesome", "qtpy"}
+BLOCKED = {"PySide6", "shiboken6", "pyqtgraph"}
 
 
 class _Blocker:

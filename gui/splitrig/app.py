@@ -83,7 +83,12 @@ class Desktop(QObject):
         self._token_seen = False
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
-        self.theme = Theme(resource("themes", "tokens.json"), resource("fonts"), dark=self._dark())
+        self.theme = Theme(
+            resource("themes", "tokens.json"),
+            resource("fonts"),
+            resource("icons", "phosphor"),
+            dark=self._dark(),
+        )
         self.theme.apply(app)
         self.mailbox = Mailbox()
         self._build_window()
@@ -189,6 +194,7 @@ class Desktop(QObject):
         rig.changed.connect(self._on_cards_changed)
         rig.history_changed.connect(self.rig_page.show_history)
         rig.history_changed.connect(self.side.show_history)
+        rig.history_changed.connect(self.launch_page.show_history)
         self.rig_page.demo_requested.connect(self._on_demo)
         self.rig_page.look_again_requested.connect(self._on_look_again)
 

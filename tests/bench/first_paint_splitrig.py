@@ -12,8 +12,10 @@ def main() -> int:
     app = make_application()
     desktop = Desktop(app)
     watcher = FirstPaint()
-    desktop.window.installEventFilter(watcher)
     desktop.show()
+    # after the program's own filter: the last one is asked first, and the rest of the program is
+    # built in a timer that the other filter starts
+    desktop.window.installEventFilter(watcher)
     code = QApplication.exec()
     desktop.close()
     return code

@@ -34,7 +34,7 @@ def main() -> int:
     QApplication.exec()
     result = {
         "cpu_pct": 100 * (readings[1] - readings[0]) / measure_s,
-        "rss_mib": process.memory_info().rss / 2**20,
+        "rss_mb": process.memory_info().rss / 1e6,
         "cards": desktop.card_count,
     }
     print(json.dumps(result), flush=True)

@@ -17,6 +17,11 @@ def no_widgets_of_others(qapp: QApplication) -> None:
 @pytest.fixture
 def theme(qapp: QApplication) -> Theme:
     """The dark theme, applied."""
-    theme = Theme(resource("themes", "tokens.json"), resource("fonts"), dark=True)
+    theme = Theme(
+        resource("themes", "tokens.json"),
+        resource("fonts"),
+        resource("icons", "phosphor"),
+        dark=True,
+    )
     theme.apply(qapp)
     return theme

@@ -15,7 +15,7 @@ class ChatBridge(QObject):
     """One answer at a time, from the engine that runs now.
 
     Signals:
-        answer_changed: `Answer`, some thirty times a second while it grows.
+        answer_changed: `Answer`, at most twenty times a second while it grows.
         answer_finished: `Answer`, complete or stopped by the user (`finish_reason` tells).
         answer_failed: `Answer` with its `error`; the text up to there is kept.
         busy_changed: An answer began or ended.

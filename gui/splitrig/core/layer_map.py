@@ -6,8 +6,7 @@ point, so it is here.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-
-import numpy as np
+from ctypes import c_float
 
 HOST = -1
 """Device number of a layer that stays in the computer's memory."""
@@ -34,20 +33,28 @@ def layer_devices(split: Sequence[float], n_layer: int, n_gpu_layers: int) -> tu
         if layer < first or active == 0:
             devices.append(HOST)
             continue
-        position = np.float32(layer - first) / np.float32(active)
+        position = _float32((layer - first) / active)
         # upper_bound: the first edge that lies beyond the position
-        devices.append(min(bisect_right(edges, float(position)), len(edges) - 1))
+        devices.append(min(bisect_right(edges, position), len(edges) - 1))
     return tuple(devices)
 
 
 def cumulative_edges(split: Sequence[float]) -> list[float]:
     """Right edge of each device's share on a scale from 0 to 1, in float32 steps."""
-    total = np.float32(0)
+    total = 0.0
     sums = []
     for share in split:
-        total = np.float32(total + np.float32(share))
+        total = _float32(total + _float32(share))
         sums.append(total)
-    return [float(np.float32(s / total)) for s in sums]
+    return [_float32(s / total) for s in sums]
+
+
+def _float32(value: float) -> float:
+    """The nearest 32-bit float.
+
+    One operation in 64 bits, then rounded, gives what the same operation gives in 32 bits.
+    """
+    return c_float(value).value
 
 
 def layer_counts(devices: Sequence[int], n_devices: int) -> tuple[int, ...]:

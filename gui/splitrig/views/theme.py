@@ -24,12 +24,10 @@ from PySide6.QtGui import (
     QPixmap,
 )
 from PySide6.QtWidgets import QApplication
-from qtawesome.iconic_font import IconicFont
+
+from splitrig.views.icons import IconEngine
 
 Kind = Literal["weights", "kv", "compute", "overhead", "others", "free", "over"]
-_PHOSPHOR = ("ph", "phosphor-1.3.0.ttf", "phosphor-charmap-1.3.0.json")
-"""Prefix and files of the icon font, as `qtawesome._BUNDLED_FONTS` names them."""
-
 KINDS: tuple[Kind, ...] = ("weights", "kv", "compute", "overhead", "others", "free")
 KIND_NAMES: dict[str, str] = {
     "weights": "Weights",
@@ -59,12 +57,11 @@ class Theme(QObject):
 
     changed = Signal()
 
-    def __init__(self, tokens: Path, fonts: Path, *, dark: bool = True) -> None:
+    def __init__(self, tokens: Path, fonts: Path, icons: Path, *, dark: bool = True) -> None:
         super().__init__()
         self._tokens: dict[str, Any] = json.loads(tokens.read_text(encoding="utf-8"))
         self._icon_dir = tokens.parent
-        # qtawesome.icon() would load a dozen fonts with 30,000 names for the one we use.
-        self._icons = IconicFont(_PHOSPHOR)
+        self._icons = icons
         self.dark = dark
         for file in sorted(fonts.iterdir()):
             if file.suffix in {".otf", ".ttf"}:
@@ -129,13 +126,15 @@ class Theme(QObject):
         return font
 
     def icon(self, name: str, colour: str = "text", *, disabled: str = "muted") -> QIcon:
-        """A Phosphor icon, such as `play` or `rocket-launch`, in a token's colour."""
-        icon: QIcon = self._icons.icon(
-            f"ph.{name}",
-            color=self.colour(colour).name(),
-            color_disabled=self.colour(disabled).name(),
-        )
-        return icon
+        """A Phosphor icon, such as `play` or `rocket-launch`, in a token's colour.
+
+        Raises:
+            FileNotFoundError: No icon of that name is shipped in resources/icons/phosphor.
+        """
+        file = self._icons / f"{name}.svg"
+        if not file.is_file():
+            raise FileNotFoundError(file)
+        return QIcon(IconEngine(file, self.colour(colour).name(), self.colour(disabled).name()))
 
     def palette(self) -> QPalette:
         """The Qt palette for Fusion."""

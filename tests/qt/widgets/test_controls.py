@@ -14,7 +14,7 @@ from splitrig.views.widgets.badge import Badge
 from splitrig.views.widgets.card_chip import CardChip
 from splitrig.views.widgets.command_view import CommandView, command_text, quote, short_words
 from splitrig.views.widgets.empty_state import EmptyState
-from splitrig.views.widgets.gauge import Gauge, Sparkline
+from splitrig.views.widgets.gauge import Gauge
 from splitrig.views.widgets.notice import NoticeBar
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.segmented import Segmented
@@ -166,14 +166,6 @@ def test_steps_show_their_state_and_only_the_current_one_moves(theme: Theme, qtb
     assert gauges[0]._timer.isActive()
     steps.hide()
     assert not gauges[0]._timer.isActive()
-
-
-def test_a_sparkline_says_its_last_and_highest_value(theme: Theme, qtbot: QtBot) -> None:
-    line = Sparkline(theme)
-    qtbot.addWidget(line)
-    line.set_values([None, 3.0, 5.5, None, 4.0])
-    assert line.accessibleDescription() == "last 4.0, highest 5.5"
-    assert not line.grab().isNull()
 
 
 @pytest.mark.parametrize("drawing", ["cards", "model", "chat"])

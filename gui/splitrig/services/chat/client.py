@@ -33,7 +33,7 @@ from splitrig.services.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
-COALESCE_S = 0.025
+COALESCE_S = 0.05
 """Shortest time between two snapshots of one answer in the mailbox, seconds."""
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 600.0

@@ -18,6 +18,7 @@ from splitrig.core.chat import ChatOptions
 from splitrig.core.units import number_text
 from splitrig.views.chat.turns import quiet_button
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.texts import set_role
 
 MOST_LINES = 8
 NEARLY_FULL = 0.9
@@ -232,9 +233,7 @@ class Composer(QWidget):
             if full
             else "Tokens of the context this conversation fills."
         )
-        self._context.setProperty("role", "warning" if full else "muted")
-        self._context.style().unpolish(self._context)
-        self._context.style().polish(self._context)
+        set_role(self._context, "warning" if full else "muted")
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """The field's ground and edge; accent while it has the focus."""

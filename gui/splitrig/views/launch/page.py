@@ -14,6 +14,7 @@ from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
+from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
@@ -224,7 +225,13 @@ class LaunchPage(QWidget):
     def show_rate(self, tok_s: float | None) -> None:
         """Tokens per second now; `None` while no answer is written."""
         if self._status.phase is Phase.READY:
-            self.running.speed.add_rate(tok_s)
+            self.running.speed.show_rate(tok_s)
+
+    @Slot(object)
+    def show_history(self, history: History) -> None:
+        """Draw the curve of the speed anew, if it can be seen."""
+        if self.running.speed.isVisible():
+            self.running.speed.curve.show_history(history)
 
     # What the outside may ask and press
 

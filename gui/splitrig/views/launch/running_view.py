@@ -1,7 +1,5 @@
 """The page while an engine is ready: what runs, how it came up, how fast, and where it lies."""
 
-import time
-from collections import deque
 from collections.abc import Mapping
 
 from PySide6.QtCore import Qt, Signal, Slot
@@ -19,12 +17,11 @@ from splitrig.views.launch.plan_panel import VerdictHead
 from splitrig.views.launch.wording import address_of, model_name, request_rows, seconds_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
-from splitrig.views.widgets.gauge import Sparkline
+from splitrig.views.widgets.graph_live_paint import RateCurve
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.step_list import StepList
 from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
 
-HISTORY_S = 240.0
 LEFT_PX = 380
 NARROW_LEFT_PX = 320
 
@@ -99,14 +96,11 @@ class SpeedPanel(Panel):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        self._rates: deque[tuple[float, float | None]] = deque(maxlen=2000)
         self._best: float | None = None
         self._hint = text_label(theme, "", "note", role="muted")
         self._rate = text_label(theme, MISSING, "big", 600)
         self._rate.setAccessibleName("Tokens per second now")
-        self._line = Sparkline(theme)
-        self._line.setAccessibleName("Tokens per second over the last minutes")
-        self._from = text_label(theme, "", "axis", role="muted")
+        self.curve = RateCurve(theme, tall=True)
         self.add_head(text_label(theme, "Speed", weight=600), self._hint)
         row = QHBoxLayout()
         row.setSpacing(8)
@@ -116,35 +110,22 @@ class SpeedPanel(Panel):
         row.addWidget(unit, 0, Qt.AlignmentFlag.AlignBottom)
         row.addStretch(1)
         self.body.addLayout(row)
-        self.body.addWidget(self._line, 1)
-        axis = QHBoxLayout()
-        axis.addWidget(self._from)
-        axis.addStretch(1)
-        axis.addWidget(text_label(theme, "now", "axis", role="muted"))
-        self.body.addLayout(axis)
+        self.body.addWidget(self.curve, 1)
         self.clear()
 
     def clear(self) -> None:
-        """Forget the last engine."""
-        self._rates.clear()
+        """Forget the last engine's best."""
         self._best = None
-        self.add_rate(None)
+        self.show_rate(None)
 
-    def add_rate(self, tok_s: float | None, now_s: float | None = None) -> None:
+    def show_rate(self, tok_s: float | None) -> None:
         """Take a reading; `None` while no answer is written."""
-        now_s = time.monotonic() if now_s is None else now_s
-        self._rates.append((now_s, tok_s))
-        while self._rates and now_s - self._rates[0][0] > HISTORY_S:
-            self._rates.popleft()
-        if tok_s is not None:
+        if tok_s:
             self._best = max(tok_s, self._best or 0.0)
         self._rate.setText(number_text(tok_s, 1))
         self._rate.setToolTip("No answer is being written." if tok_s is None else "")
         best = f"highest {number_text(self._best, 1)}" if self._best else "no answer yet"
         self._hint.setText(best)
-        self._line.set_values([rate for _, rate in self._rates])
-        back_s = now_s - self._rates[0][0]
-        self._from.setText(f"−{seconds_text(back_s)}" if back_s >= 1 else "")
 
 
 class RunningView(QWidget):

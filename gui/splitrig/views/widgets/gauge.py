@@ -1,15 +1,10 @@
-"""Thin painted readings: a gauge and a sparkline."""
+"""A thin painted reading."""
 
-from collections.abc import Sequence
-
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QPen, QPolygonF, QShowEvent
+from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Slot
+from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from splitrig.views.theme import Theme
-
-HEADROOM = 1.15
-"""Air above the highest value where no top is given."""
 
 
 class Gauge(QWidget):
@@ -87,66 +82,3 @@ class Gauge(QWidget):
         elif self._share:
             box.setWidth(max(box.width() * min(self._share, 1), box.height()))
             painter.drawRoundedRect(box, radius, radius)
-
-
-class Sparkline(QWidget):
-    """A line through equally spaced values; gaps where a value is missing."""
-
-    def __init__(
-        self, theme: Theme, *, card: int | None = None, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self._card = card
-        self._values: tuple[float | None, ...] = ()
-        self._top: float | None = None
-        self.setMinimumHeight(24)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        theme.changed.connect(self.update)
-
-    def set_values(self, values: Sequence[float | None], top: float | None = None) -> None:
-        """Show values from old to new.
-
-        Args:
-            values: Equally spaced; `None` leaves a gap.
-            top: Value of the upper edge; a little above the largest when not given.
-        """
-        self._values = tuple(values)
-        self._top = top
-        known = [v for v in values if v is not None]
-        self.setAccessibleDescription(
-            f"last {known[-1]:.1f}, highest {max(known):.1f}" if known else "no values yet"
-        )
-        self.update()
-
-    def sizeHint(self) -> QSize:
-        """64 px high."""
-        return QSize(200, 64)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        """Grid of three lines, then the line."""
-        theme = self._theme
-        painter = QPainter(self)
-        area = QRectF(self.rect()).adjusted(0, 1, 0, -1)
-        painter.setPen(theme.colour("grid"))
-        for part in (0.0, 0.5, 1.0):
-            y = round(area.top() + part * (area.height() - 1)) + 0.5
-            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
-        known = [v for v in self._values if v is not None]
-        if not known:
-            return
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colour = theme.colour("accent_text") if self._card is None else theme.card(self._card)
-        pen = QPen(colour, 1.6)
-        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-        painter.setPen(pen)
-        top = (self._top if self._top is not None else max(known) * HEADROOM) or 1.0
-        step = area.width() / max(len(self._values) - 1, 1)
-        run: list[QPointF] = []
-        for index, value in enumerate((*self._values, None)):
-            if value is not None:
-                y = area.bottom() - min(value / top, 1) * (area.height() - 2)
-                run.append(QPointF(area.left() + index * step, y))
-            elif run:
-                painter.drawPolyline(QPolygonF(run))
-                run = []

@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -20,22 +20,29 @@ if TYPE_CHECKING:
     from splitrig.views.widgets.graph_data import Points
 
 CURVE_S = 240
+CURVE_PX = 72
+FOOT_PX = 18
+"""The time axis below the curve."""
 ANSWERS = 12
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 
 class RateCurve(QWidget):
-    """tok/s of the last four minutes; a plain painted line, because it must be cheap."""
+    """tok/s of the last four minutes; a plain painted line, because it must be cheap.
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    It is 72 px high, or takes what height there is when `tall`.
+    """
+
+    def __init__(self, theme: Theme, *, tall: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
         self._x: Points = np.empty(0)
         self._y: Points = np.empty(0)
         self.top = 10.0
-        self.setFixedHeight(72 + 18)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMinimumHeight(CURVE_PX + FOOT_PX)
+        fixed, expanding = QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding
+        self.setSizePolicy(expanding, expanding if tall else fixed)
         self.setAccessibleName("Tokens per second over the last 4 minutes")
         theme.changed.connect(self.update)
 
@@ -49,11 +56,15 @@ class RateCurve(QWidget):
         self.setAccessibleDescription(f"Scale up to {number_text(self.top)} tok/s")
         self.update()
 
+    def sizeHint(self) -> QSize:
+        """The curve and its time axis."""
+        return QSize(200, CURVE_PX + FOOT_PX)
+
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Two grid lines, the scale's top, the curve, the time."""
         theme = self._theme
         painter = QPainter(self)
-        width, height = self.width(), 72.0
+        width, height = self.width(), float(self.height() - FOOT_PX)
         painter.setPen(QPen(theme.colour("grid"), 1))
         painter.drawLine(QPointF(0, 0.5), QPointF(width, 0.5))
         painter.drawLine(QPointF(0, height - 0.5), QPointF(width, height - 0.5))

@@ -57,7 +57,7 @@ class MarkdownView(QWidget):
         self.setStyleSheet(_STYLE)
         self._tick = QTimer(self)
         self._tick.setSingleShot(True)
-        self._tick.timeout.connect(self.flush)
+        self._tick.timeout.connect(self._on_tick)
         theme.changed.connect(self._on_theme)
         if text:
             self.finish(text)
@@ -68,11 +68,11 @@ class MarkdownView(QWidget):
         return self._text
 
     def set_text(self, text: str) -> None:
-        """Show a longer version of the text, soon, with a caret behind it."""
+        """Show a longer version of the text, now or soon, with a caret behind it."""
         self._text = text
         self._caret = True
         if not self._tick.isActive():
-            self._tick.start(TICK_MS)
+            self.flush()
 
     def finish(self, text: str) -> None:
         """Show the whole text now; it will not grow any more."""
@@ -93,9 +93,9 @@ class MarkdownView(QWidget):
         self._place_caret()
         self.grown.emit()
         cost_ms = (time.perf_counter() - begin) * 1000
-        if cost_ms * REST > TICK_MS and self._caret:
+        if self._caret:
             # Long blocks cost more: the next tokens wait longer, the window stays free.
-            self._tick.start(round(cost_ms * REST))
+            self._tick.start(max(TICK_MS, round(cost_ms * REST)))
 
     def _draw(self, final: list[Piece], open_: list[Piece]) -> None:
         if not final and not open_:
@@ -185,6 +185,12 @@ class MarkdownView(QWidget):
         self._widgets = []
         self._open = []
         self._stream = BlockStream()
+
+    @Slot()
+    def _on_tick(self) -> None:
+        """Draw what came while the text rested."""
+        if self._text != self._shown:
+            self.flush()
 
     @Slot()
     def _on_theme(self) -> None:

@@ -70,6 +70,8 @@ class TextRun(QTextBrowser):
         self._step = step
         self._fresh = True
         self._caret = False
+        self._caret_area = QRectF()
+        self._quotes = False
         self._table: QTextTable | None = None
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setOpenLinks(False)
@@ -136,8 +138,11 @@ class TextRun(QTextBrowser):
 
     def set_caret(self, *, shown: bool) -> None:
         """Show or hide the block behind the last word of an answer that still grows."""
+        if shown or self._caret:
+            self.viewport().update(self._caret_area.toAlignedRect())
+            self._caret_area = self._caret_place() if shown else QRectF()
+            self.viewport().update(self._caret_area.toAlignedRect())
         self._caret = shown
-        self.viewport().update()
 
     def loadResource(self, type_: int, name: QUrl | str) -> None:
         """Load nothing, ever: no file, no image, no address."""
@@ -153,18 +158,26 @@ class TextRun(QTextBrowser):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Text, the bars beside quotes, and the caret."""
         super().paintEvent(event)
+        if not (self._quotes or self._caret):
+            return
         painter = QPainter(self.viewport())
-        self._paint_quotes(painter)
+        if self._quotes:
+            self._paint_quotes(painter)
         if self._caret:
-            at = self.cursorRect(self._end())
-            size = self._theme.font_size(self._step).size + 2
+            place = self._caret_place()
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(self._theme.colour("accent_text"))
-            top = at.center().y() - size / 2 + 0.5
-            left = min(at.left() + 3, self.viewport().width() - 8)
-            painter.drawRoundedRect(QRectF(left, top, 8, size), 1, 1)
+            painter.drawRoundedRect(place, 1, 1)
         painter.end()
+
+    def _caret_place(self) -> QRectF:
+        """Where the caret is painted: behind the last word."""
+        at = self.cursorRect(self._end())
+        size = self._theme.font_size(self._step).size + 2
+        top = at.center().y() - size / 2 + 0.5
+        left = min(at.left() + 3, self.viewport().width() - 8)
+        return QRectF(left, top, 8, size)
 
     def _paint_quotes(self, painter: QPainter) -> None:
         """A bar for each depth of quoting, unbroken between paragraphs of one quote."""
@@ -215,6 +228,7 @@ class TextRun(QTextBrowser):
         left = piece.indent * INDENT_PX + piece.quote * QUOTE_PX
         block.setLeftMargin(left)
         if piece.quote:
+            self._quotes = True
             block.setProperty(_QUOTE, piece.quote)
         if piece.marker:
             block.setTextIndent(-MARKER_PX)
