@@ -218,6 +218,7 @@ class Desktop(QObject):
         launch.stop_requested.connect(engine.stop)
         launch.chat_requested.connect(lambda: self.window.show_page("chat"))
         launch.log_requested.connect(lambda: self.window.show_page("logs"))
+        launch.demo_requested.connect(self._on_demo)
         launch.model_chosen.connect(self.models.read)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
@@ -409,8 +410,7 @@ class Desktop(QObject):
         self.answers_ended += 1
         self.rig.end_answer()
         self.side.add_answer(answer.stats)
-        if answer.stats.tok_s is not None:
-            self._show_rate(answer.stats.tok_s)
+        self._show_rate(0.0 if self.engine.status.phase is Phase.READY else None)
         if self._demo is not None:
             self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=False)
 

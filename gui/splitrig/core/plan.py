@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint, host_compute_bytes
 from splitrig.core.ggml_types import padded
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Rig, Vendor
 from splitrig.core.layer_map import HOST, layer_devices
 from splitrig.core.model import Model
 from splitrig.core.split import auto_split, check_split
@@ -335,6 +335,7 @@ def _device_plan(
 
 OVERHEAD_BYTES = {Backend.CUDA: 475 * MIB, Backend.ROCM: 475 * MIB, Backend.VULKAN: 200 * MIB}
 """Context and kernels of one process on one card, until a load on that card was measured."""
+_OWN_BACKEND = {Vendor.NVIDIA: Backend.CUDA, Vendor.AMD: Backend.ROCM}
 
 
 def card_devices(
@@ -345,21 +346,24 @@ def card_devices(
     Args:
         rig: The last reading.
         gpu_ids: Cards to use; those the rig does not know are left out.
-        backends: What drives each card; CUDA where nothing is said, RPC on the demo rig.
+        backends: What drives each card; the maker's own where nothing is said, RPC on the demo
+            rig, whose memory the processor lends.
     """
     devices = []
     for gpu_id in gpu_ids:
         gpu, sample = rig.gpu(gpu_id), rig.samples.get(gpu_id)
         if gpu is None:
             continue
-        backend = Backend.RPC if rig.demo else backends.get(gpu_id, Backend.CUDA)
+        own = _OWN_BACKEND.get(gpu.vendor, Backend.VULKAN)
+        backend = Backend.RPC if rig.demo else backends.get(gpu_id, own)
         free = sample.vram_free_bytes if sample is not None else None
+        total = sample.vram_total_bytes if sample is not None else None
         devices.append(
             PlanDevice(
                 name=gpu.short_name,
                 id=gpu.id,
                 free_bytes=free if free is not None else gpu.vram_total_bytes or 0,
-                total_bytes=gpu.vram_total_bytes,
+                total_bytes=total if total is not None else gpu.vram_total_bytes,
                 overhead_bytes=OVERHEAD_BYTES.get(backend, 0),
                 backend=backend,
             )

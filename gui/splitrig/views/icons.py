@@ -18,7 +18,7 @@ def _renderer(file: Path, colour: str) -> QSvgRenderer:
 
 
 class IconEngine(QIconEngine):
-    """Paints one file, centred and square, at whatever size and pixel ratio is asked for."""
+    """Paints one file, square, at whatever size and pixel ratio is asked for."""
 
     def __init__(self, file: Path, colour: str, disabled: str) -> None:
         super().__init__()
@@ -27,12 +27,10 @@ class IconEngine(QIconEngine):
         self._disabled = disabled
 
     def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, _state: QIcon.State) -> None:
-        """Paint into the middle of `rect`."""
+        """Paint a square at the left of `rect`; what is left of it is the gap before a word."""
         colour = self._disabled if mode is QIcon.Mode.Disabled else self._colour
         side = min(rect.width(), rect.height())
-        square = QRectF(
-            rect.x() + (rect.width() - side) / 2, rect.y() + (rect.height() - side) / 2, side, side
-        )
+        square = QRectF(rect.x(), rect.y() + (rect.height() - side) / 2, side, side)
         _renderer(self._file, colour).render(painter, square)
 
     def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:

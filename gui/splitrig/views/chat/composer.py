@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -18,7 +17,7 @@ from splitrig.core.chat import ChatOptions
 from splitrig.core.units import number_text
 from splitrig.views.chat.turns import quiet_button
 from splitrig.views.theme import Theme
-from splitrig.views.widgets.texts import set_role
+from splitrig.views.widgets.texts import IconButton, set_role
 
 MOST_LINES = 8
 NEARLY_FULL = 0.9
@@ -257,13 +256,12 @@ class Composer(QWidget):
         self._context = QLabel()
         self._context.setFont(self._theme.font("note"))
         self._context.setProperty("role", "muted")
-        self.send = QPushButton("Send")
-        self.send.setProperty("kind", "primary")
+        self.send = IconButton(self._theme, "paper-plane-right", "Send", kind="primary")
         self.send.clicked.connect(self._on_submit)
-        self.stop = QPushButton("Stop")
+        self.stop = IconButton(self._theme, "stop", "Stop")
         self.stop.clicked.connect(self.stop_requested)
         self.stop.hide()
-        self.launch = QPushButton("Launch an engine")
+        self.launch = IconButton(self._theme, "rocket-launch", "Launch an engine")
         self.launch.clicked.connect(self.launch_requested)
         self.launch.hide()
         self._row = QHBoxLayout()
@@ -315,8 +313,4 @@ class Composer(QWidget):
 
     @Slot()
     def _on_theme(self) -> None:
-        theme = self._theme
-        self.options_button.setIcon(theme.icon("sliders-horizontal", "muted"))
-        self.send.setIcon(theme.icon("paper-plane-right", "on_accent"))
-        self.stop.setIcon(theme.icon("stop"))
-        self.launch.setIcon(theme.icon("rocket-launch"))
+        self.options_button.setIcon(self._theme.icon("sliders-horizontal", "muted"))

@@ -1,11 +1,12 @@
 """What stands in place of the conversation as long as there is none."""
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.empty_state import LineDrawing
+from splitrig.views.widgets.texts import IconButton
 
 IDEAS = (
     "Explain in five sentences how a model is split over two cards.",
@@ -52,7 +53,6 @@ class EmptyChat(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self._theme = theme
         drawing = LineDrawing(theme, "chat")
         self.title = QLabel()
         self.title.setFont(theme.font("title", 600))
@@ -62,8 +62,7 @@ class EmptyChat(QWidget):
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-        self.launch = QPushButton("Launch an engine")
-        self.launch.setProperty("kind", "primary")
+        self.launch = IconButton(theme, "rocket-launch", "Launch an engine", kind="primary")
         self.launch.setStyleSheet("min-height: 38px;")
         self.launch.clicked.connect(self.launch_requested)
         self.ideas: list[QPushButton] = []
@@ -85,8 +84,6 @@ class EmptyChat(QWidget):
             self.ideas.append(button)
             column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)
-        theme.changed.connect(self._on_theme)
-        self._on_theme()
         self.show_engine(EngineStatus())
 
     def show_engine(self, status: EngineStatus) -> None:
@@ -107,7 +104,3 @@ class EmptyChat(QWidget):
         else:
             self.title.setText("No engine is running")
             self.sentence.setText("Choose a model and a split, start it, then ask it here.")
-
-    @Slot()
-    def _on_theme(self) -> None:
-        self.launch.setIcon(self._theme.icon("rocket-launch", "on_accent"))

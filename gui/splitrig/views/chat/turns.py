@@ -25,6 +25,7 @@ from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown import MarkdownView
 from splitrig.views.widgets.markdown_text import plain_run
 from splitrig.views.widgets.notice import NoticeBar
+from splitrig.views.widgets.texts import icon_size
 
 BUBBLE_SHARE = 0.75
 WAIT_MS = 300
@@ -38,6 +39,7 @@ def quiet_button(theme: Theme, icon: str, text: str, tip: str) -> QPushButton:
     button.setProperty("kind", "quiet")
     button.setProperty("small", "true")
     button.setIcon(theme.icon(icon, "muted"))
+    button.setIconSize(icon_size(text))
     button.setToolTip(tip)
     button.setAccessibleName(tip)
     if not text:

@@ -17,6 +17,11 @@ from splitrig.views.widgets.texts import IconButton, Panel, text_label
 
 LEFT_PX = 548
 NARROW_LEFT_PX = 400
+NO_CARD = (
+    "No card to plan for",
+    "None was found here. The demo rig has two made-up ones, with a real engine on the processor.",
+)
+ALL_OFF = ("No card takes part", "Switch at least one card on, and the plan is shown here.")
 
 
 class Editor(QWidget):
@@ -30,6 +35,7 @@ class Editor(QWidget):
         plan: Verdict, bars, numbers, command.
         loading: Steps of a start.
         empty: What stands there without a model.
+        no_card: What stands there without a card to plan for.
         start: Start; open when the plan fits.
         anyway: Start although it does not fit.
         stop: Stop, while an engine comes up.
@@ -37,6 +43,7 @@ class Editor(QWidget):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._has_model = False
         self.model = ModelPanel(theme)
         self.cards = CardsPanel(theme)
         self.split = SplitPanel(theme)
@@ -51,9 +58,9 @@ class Editor(QWidget):
             action=("folder-plus", "Choose a file"),
             second=("cube", "Demo model"),
         )
-        self._empty_panel = Panel()
-        self._empty_panel.body.setContentsMargins(0, 0, 0, 0)
-        self._empty_panel.body.addWidget(self.empty)
+        self.no_card = EmptyState(theme, "cards", *NO_CARD, action=("play", "Open the demo rig"))
+        self._empty_panel = _filled(self.empty)
+        self._no_card_panel = _filled(self.no_card)
         self._column = QWidget()
         inside = QVBoxLayout(self._column)
         inside.setContentsMargins(0, 0, 0, 0)
@@ -64,7 +71,12 @@ class Editor(QWidget):
         inside.addStretch(1)
         self._left = ScrollColumn(self._column)
         self._right = QStackedWidget()
-        faces: tuple[Panel, ...] = (self._empty_panel, self.plan, self.loading)
+        faces: tuple[Panel, ...] = (
+            self._empty_panel,
+            self._no_card_panel,
+            self.plan,
+            self.loading,
+        )
         for face in faces:
             self._right.addWidget(face)
         row = QHBoxLayout(self)
@@ -101,10 +113,14 @@ class Editor(QWidget):
         self.split.set_narrow(narrow=narrow)
         self.knobs.set_narrow(narrow=narrow)
 
-    def show_choices(self, *, has_model: bool) -> None:
-        """Without a model there is nothing to split and to set."""
-        self.split.setVisible(has_model)
+    def show_choices(self, *, has_model: bool, n_cards: int) -> None:
+        """Without a model there is nothing to split and to set, without cards to plan for."""
+        self._has_model = has_model
+        self.split.setVisible(has_model and n_cards > 0)
         self.knobs.setVisible(has_model)
+        self.no_card.set_text(*(ALL_OFF if n_cards else NO_CARD))
+        if self.no_card.action_button is not None:
+            self.no_card.action_button.setVisible(not n_cards)
 
     def show_state(self, phase: Phase, plan: Plan | None, words: str) -> None:
         """Lock or open the choices, show the face that belongs to the phase, and the foot."""
@@ -115,10 +131,18 @@ class Editor(QWidget):
         self.anyway.setVisible(not phase.active and plan is not None and not fits)
         self.stop.setVisible(phase.active)
         self.stop.setEnabled(phase is not Phase.STOPPING)
-        face: Panel = self._empty_panel
+        face: Panel = self._no_card_panel if self._has_model else self._empty_panel
         if phase.active:
             face = self.loading
         elif plan is not None:
             face = self.plan
         self._right.setCurrentWidget(face)
         self.words.setText(words)
+
+
+def _filled(empty: EmptyState) -> Panel:
+    """A panel with nothing but an empty state."""
+    panel = Panel()
+    panel.body.setContentsMargins(0, 0, 0, 0)
+    panel.body.addWidget(empty)
+    return panel

@@ -48,6 +48,7 @@ class LaunchPage(QWidget):
         stop_requested: The user wants the engine gone.
         chat_requested: The user wants to talk to the running engine.
         log_requested: The user wants to see the engine's log.
+        demo_requested: Open the demo rig.
     """
 
     model_chosen = Signal(object)
@@ -55,6 +56,7 @@ class LaunchPage(QWidget):
     stop_requested = Signal()
     chat_requested = Signal()
     log_requested = Signal()
+    demo_requested = Signal()
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class LaunchPage(QWidget):
         column.addWidget(self.notice)
         column.addWidget(self._faces, 1)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(20, 8, 20, 16)
+        layout.setContentsMargins(20, 12, 20, 16)
         layout.addWidget(page)
 
     def _wire(self) -> None:
@@ -140,6 +142,7 @@ class LaunchPage(QWidget):
         self.editor.plan.fix_chosen.connect(self._on_fix)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
+        self.editor.no_card.action_triggered.connect(self.demo_requested)
         self.editor.start.clicked.connect(self.start)
         self.editor.anyway.clicked.connect(self.start)
         self.editor.stop.clicked.connect(self.stop_requested)
@@ -316,7 +319,7 @@ class LaunchPage(QWidget):
         self.editor.cards.show_cards(cards)
         self.editor.split.show_cards([card for card in cards if card.used])
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
-        self.editor.show_choices(has_model=planner.model is not None)
+        self.editor.show_choices(has_model=planner.model is not None, n_cards=len(cards))
         self.plan = planner.plan()
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}

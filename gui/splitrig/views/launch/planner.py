@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from splitrig.core.engine import LaunchRequest
 from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import GpuInfo, GpuSample, Rig, Vendor
+from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.model import Model
-from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import (
     auto_split,
@@ -17,10 +17,8 @@ from splitrig.core.split import (
     even_split,
     split_for_layers,
 )
-from splitrig.core.units import GIB, MIB
+from splitrig.core.units import GIB
 
-OVERHEAD_BYTES = 475 * MIB
-"""Context and kernels of the runtime on a real card, as measured on CUDA (450 to 500 MiB)."""
 AUTO_DRIFT = 0.02
 """Auto follows free memory again when it has changed by this share of the card."""
 DEFAULT_CTX = 4096
@@ -118,7 +116,7 @@ class Planner:
     @property
     def devices(self) -> tuple[PlanDevice, ...]:
         """The used cards as the plan takes them."""
-        return tuple(self._device(card) for card in self.used_cards)
+        return card_devices(self.rig, [card.id for card in self.used_cards], self._backends)
 
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
@@ -288,25 +286,6 @@ class Planner:
             on=gpu.id not in self._off,
             reason=reason,
             note=note,
-        )
-
-    def _device(self, card: CardChoice) -> PlanDevice:
-        gpu = self.rig.gpu(card.id)
-        by_vendor = {Vendor.NVIDIA: Backend.CUDA, Vendor.AMD: Backend.ROCM}
-        if self.rig.demo:
-            # the processor lends its memory for these, through RPC
-            backend = Backend.RPC
-        else:
-            default = by_vendor.get(gpu.vendor if gpu else Vendor.OTHER, Backend.VULKAN)
-            backend = self._backends.get(card.id, default)
-        bare = backend in (Backend.RPC, Backend.CPU)
-        return PlanDevice(
-            name=card.name,
-            id=card.id,
-            free_bytes=card.free_bytes or 0,
-            total_bytes=card.total_bytes,
-            overhead_bytes=0 if bare else OVERHEAD_BYTES,
-            backend=backend,
         )
 
 

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.core.engine import EngineStatus
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.texts import IconButton
 
 MOST_LINES = 5000
 
@@ -31,7 +32,6 @@ class LogsPage(QWidget):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._theme = theme
         self._status = EngineStatus()
         title = QLabel("Logs")
         title.setFont(theme.font("title", 600))
@@ -44,8 +44,7 @@ class LogsPage(QWidget):
         self._search.setMaximumWidth(260)
         self._search.textChanged.connect(self._on_search)
         self._search.returnPressed.connect(self._on_next)
-        self._copy = QPushButton("Copy for a bug report")
-        self._copy.setProperty("small", "true")
+        self._copy = IconButton(theme, "copy", "Copy for a bug report", small=True)
         self._copy.clicked.connect(self._on_copy)
         folder = QPushButton("Open folder")
         folder.setProperty("small", "true")
@@ -69,8 +68,6 @@ class LogsPage(QWidget):
         layout.setSpacing(12)
         layout.addLayout(head)
         layout.addWidget(self._text, 1)
-        theme.changed.connect(self._on_theme)
-        self._on_theme()
 
     @Slot(object)
     def add_lines(self, lines: Sequence[str]) -> None:
@@ -86,10 +83,6 @@ class LogsPage(QWidget):
     def show_status(self, status: EngineStatus) -> None:
         """Remember what ran, for the report."""
         self._status = status
-
-    @Slot()
-    def _on_theme(self) -> None:
-        self._copy.setIcon(self._theme.icon("copy"))
 
     @Slot(str)
     def _on_search(self, _text: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from splitrig.core.gpu import Note, Severity
@@ -82,6 +82,11 @@ class WarningsPanel(Panel):
         self.body.addLayout(head)
         self.body.addStretch(1)
         self.show_notes(())
+
+    def sizeHint(self) -> QSize:
+        """As high as its sentences are at this width; a scroll area asks nothing else."""
+        hint = super().sizeHint()
+        return QSize(hint.width(), self.heightForWidth(max(self.width(), self.minimumWidth())))
 
     @property
     def rows(self) -> list[NoteRow]:

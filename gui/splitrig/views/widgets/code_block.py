@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown_code import CodeColours, utf16_length
 from splitrig.views.widgets.markdown_text import code_font
+from splitrig.views.widgets.texts import icon_size
 
 LONGEST_LINE = 2_000
 """Characters of one line that are drawn; the rest goes on below. Copy has them as written."""
@@ -88,6 +89,7 @@ class CodeBlock(QFrame):
         self._copy.setProperty("kind", "quiet")
         self._copy.setProperty("small", "true")
         self._copy.setIcon(theme.icon("copy", "muted"))
+        self._copy.setIconSize(icon_size("Copy"))
         self._copy.setAccessibleName("Copy code")
         self._copy.clicked.connect(self._on_copy)
         self._body = _CodeText(theme)

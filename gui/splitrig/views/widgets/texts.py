@@ -14,6 +14,9 @@ from PySide6.QtWidgets import (
 
 from splitrig.views.theme import Theme
 
+WORD_GAP_PX = 4
+"""Between an icon and a word, beyond the 4 px of the style."""
+
 
 def text_label(
     theme: Theme,
@@ -76,6 +79,11 @@ def pad_spin_box(box: QAbstractSpinBox) -> None:
     """
     box.setFixedHeight(32)
     box.lineEdit().setTextMargins(7, 0, 0, 0)
+
+
+def icon_size(text: str) -> QSize:
+    """Size of a button's icon, with the gap before its word if it has one."""
+    return QSize(16 + WORD_GAP_PX, 16) if text else QSize(16, 16)
 
 
 def set_role(widget: QWidget, role: str, name: str = "role") -> None:
@@ -172,7 +180,7 @@ class IconButton(QPushButton):
             self.setProperty("kind", kind)
         if small:
             self.setProperty("small", "true")
-        self.setIconSize(QSize(16, 16))
+        self.setIconSize(icon_size(text))
         if hint:
             self.setToolTip(hint)
         self.setAccessibleName(text or hint)
