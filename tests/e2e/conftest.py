@@ -1,6 +1,7 @@
 """The whole program in this process, in a real window on a real X server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtGui import QGuiApplication
@@ -20,13 +21,27 @@ def pointer(qtbot: QtBot) -> Pointer:
 
 
 @pytest.fixture
-def desktop(qapp: QApplication, qtbot: QtBot) -> Iterator[Desktop]:
+def start(qapp: QApplication, qtbot: QtBot) -> Iterator[Callable[..., Desktop]]:
+    """Opens SplitRig's window, as a first start unless told otherwise."""
+    opened: list[Desktop] = []
+
+    def begin(*, demo: bool = False, model: Path | None = None) -> Desktop:
+        made = Desktop(qapp, demo=demo, model=model)
+        opened.append(made)
+        made.show()
+        with qtbot.waitExposed(made.window):
+            made.window.move(0, 0)
+        return made
+
+    yield begin
+    for made in opened:
+        made.close()
+        made.window.deleteLater()
+
+
+@pytest.fixture
+def desktop(start: Callable[..., Desktop], qtbot: QtBot) -> Desktop:
     """SplitRig with the demo rig and the demo model, shown and ready to start."""
-    made = Desktop(qapp, demo=True, model=demo_model())
-    made.show()
-    with qtbot.waitExposed(made.window):
-        made.window.move(0, 0)
+    made = start(demo=True, model=demo_model())
     qtbot.waitUntil(lambda: made.ready_to_start, timeout=20_000)
-    yield made
-    made.close()
-    made.window.deleteLater()
+    return made

@@ -1,10 +1,9 @@
 """A real pointer and keyboard on the X server, for a window in this process."""
 
 import subprocess
-from collections.abc import Callable
 
 from PySide6.QtCore import QPoint
-from PySide6.QtWidgets import QAbstractButton, QWidget
+from PySide6.QtWidgets import QAbstractButton, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 
@@ -63,8 +62,7 @@ def button(parent: QWidget, text: str) -> QAbstractButton:
     return found[0]
 
 
-def texts(parent: QWidget, wanted: Callable[[str], bool]) -> list[str]:
-    """Texts of visible labels that satisfy `wanted`."""
-    from PySide6.QtWidgets import QLabel
-
-    return [w.text() for w in parent.findChildren(QLabel) if w.isVisible() and wanted(w.text())]
+def texts(parent: QWidget, part: str) -> list[str]:
+    """Texts of visible labels that contain `part`."""
+    labels = parent.findChildren(QLabel)
+    return [w.text() for w in labels if w.isVisible() and part in w.text()]

@@ -1,11 +1,13 @@
 """The main job as a user does it: real window, real clicks, real engine on two devices."""
 
+from collections.abc import Callable
+
 import psutil
 import pytest
 from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
-from tests.e2e.pointer import Pointer, button
+from tests.e2e.pointer import Pointer, button, texts
 
 from splitrig.app import Desktop
 from splitrig.core.engine import Phase
@@ -28,10 +30,30 @@ def below() -> list[str]:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_split_start_ask_and_stop(desktop: Desktop, pointer: Pointer, qtbot: QtBot) -> None:
-    window, page = desktop.window, desktop.launch_page
+def test_from_the_first_start_to_an_answer_and_back(
+    start: Callable[..., Desktop], pointer: Pointer, qtbot: QtBot
+) -> None:
+    desktop = start()
+    window = desktop.window
+    qtbot.waitUntil(
+        lambda: bool(texts(desktop.rig_page, "No usable graphics card")), timeout=20_000
+    )
+    pointer.click(button(desktop.rig_page, "Open the demo rig"))
+    qtbot.waitUntil(lambda: desktop.card_count == 2, timeout=5000)
     pointer.click(button(window.rail, "Launch"))
     qtbot.waitUntil(lambda: window.current_page == "launch")
+    page = desktop.launch_page
+
+    # the demo model, from the menu
+    reads = []
+    desktop.models.model_read.connect(reads.append)
+    pointer.click(button(page, "Change"))
+    menu = page.editor.model.menu
+    qtbot.waitUntil(menu.isVisible, timeout=3000)
+    demo = next(a for a in menu.actions() if a.text().startswith("Demo model"))
+    pointer.click(menu, menu.actionGeometry(demo).center())
+    qtbot.waitUntil(lambda: len(reads) == 1, timeout=5000)
+    assert texts(page, "SmolLM2-135M-Instruct")
 
     # drag the handle until the first card has 24 of the 31 layers
     bar = page.findChild(SplitBar)
@@ -58,12 +80,18 @@ def test_split_start_ask_and_stop(desktop: Desktop, pointer: Pointer, qtbot: QtB
     ]
     assert [(ready.actual[n].kv_bytes or 0) / MIB for n in ("RPC0", "RPC1")] == [72, 18]
     assert "llama-server" in " ".join(below())
+    # planned and actual stand side by side, in words and numbers
+    assert texts(page, "Loaded as planned")
+    for number in ("50.73", "41.37", "72.00", "18.00"):
+        assert texts(page.running.table, number) == [number, number]
 
     pointer.click(button(page, "Open chat"))
     qtbot.waitUntil(lambda: window.current_page == "chat")
     field = next(w for w in desktop.chat_page.findChildren(QPlainTextEdit) if w.isVisible())
     pointer.click(field)
     pointer.type("Count from one to twenty.")
+    lengths: list[int] = []
+    desktop.chat.answer_changed.connect(lambda answer: lengths.append(len(answer.text)))
     pointer.key("Return")
     qtbot.waitUntil(lambda: desktop.answers_ended == 1, timeout=60_000)
     answer = desktop.last_answer
@@ -72,14 +100,22 @@ def test_split_start_ask_and_stop(desktop: Desktop, pointer: Pointer, qtbot: QtB
     assert answer.text.strip()
     assert answer.stats.tokens > 1
     assert answer.stats.tok_s is not None
+    assert len(set(lengths)) > 2, "the answer did not grow before the user's eyes"
     shown = desktop.chat_page.answers[0]
     assert shown.isVisible()
+    assert shown.text == answer.text
+    assert f"{answer.stats.tok_s:.1f}" in shown.figures_text
 
-    # the curve got it
+    # the curves got it: beside the chat, and on the rig page on one axis with the cards
+    history = desktop.rig.history
     qtbot.waitUntil(
-        lambda: bool((desktop.rig.history.window(60).rate(Rate.GENERATION) > 0).any()),
-        timeout=5000,
+        lambda: bool((history.window(60).rate(Rate.GENERATION) > 0).any()), timeout=5000
     )
+    qtbot.waitUntil(lambda: desktop.side.curve.top > 10, timeout=3000)
+    pointer.click(button(window.rail, "Rig"))
+    frame = desktop.rig_page.body.history.frame
+    qtbot.waitUntil(lambda: "Answer: 0.0 tok/s" in frame.accessibleDescription(), timeout=5000)
+    assert "VRAM: RTX 4090" in frame.accessibleDescription()
 
     pointer.click(button(window.rail, "Launch"))
     pointer.click(button(page, "Stop"))

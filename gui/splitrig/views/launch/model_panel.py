@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from splitrig.core.model import Model
@@ -106,6 +106,7 @@ class ModelPanel(Panel):
         engine.addStretch(1)
         self.body.addLayout(engine)
         self.menu = QMenu(self)
+        self.menu.triggered.connect(self._on_action)
         self.show_model(None)
 
     def show_model(self, model: Model | None) -> None:
@@ -140,15 +141,18 @@ class ModelPanel(Panel):
             action.setData(path)
         if self._demo is not None:
             self.menu.addSeparator()
-            action = self.menu.addAction("Demo model, SmolLM2 135M (94 MiB)")
+            action = self.menu.addAction("Demo model, SmolLM2 135M")
             action.setData(self._demo)
         return self.menu
 
     @Slot()
     def open_menu(self) -> None:
-        """Show the ways to another model; blocks until one is chosen."""
-        action = self.fill_menu().exec(self.change.mapToGlobal(self.change.rect().bottomLeft()))
-        if action is not None and isinstance(action.data(), Path):
+        """Show the ways to another model."""
+        self.fill_menu().popup(self.change.mapToGlobal(self.change.rect().bottomLeft()))
+
+    @Slot(object)
+    def _on_action(self, action: QAction) -> None:
+        if isinstance(action.data(), Path):
             self.chosen.emit(action.data())
 
     @Slot()
