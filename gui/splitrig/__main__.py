@@ -1,5 +1,6 @@
 """`splitrig`: a subcommand runs headless, anything else opens the window."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     if options.command is not None:
         return run_command(options)
+    # Ctrl-C while Qt is imported would abort it; so early it may end the process as it is.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from splitrig.app import run_window
 
     return run_window(demo=options.demo, model=options.model_file)

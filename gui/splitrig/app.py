@@ -331,8 +331,7 @@ class Desktop(QObject):
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
 
-        if not self.engine.status.phase.active:
-            self._supervisor.discover(rig, demo_model())
+        self._supervisor.discover(rig, demo_model())
 
     @Slot()
     def _on_demo(self) -> None:
@@ -363,7 +362,7 @@ class Desktop(QObject):
         from splitrig.views.launch.wording import model_name
 
         self.launch_page.show_model(model)
-        self.strip.show_model(model_name(model.path, model.quantization))
+        self.strip.show_model(model.path, model_name(model.path, model.quantization))
         if model.path != demo_model():
             self._settings = self._settings.with_recent(model.path)
             self._save_settings()
@@ -428,6 +427,7 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
+        self._supervisor.start_timeout_s = settings.engine.start_timeout_s
         if settings.engine.llama_server != before.engine.llama_server:
             self._supervisor.use_binary(settings.engine.llama_server)
             if self.rig.rig is not None:
@@ -500,10 +500,11 @@ def run_window(*, demo: bool = False, model: Path | None = None) -> int:
         desktop.mailbox.post(ThreadCrash(arguments.exc_type, error, arguments.exc_traceback))
 
     threading.excepthook = in_thread
-    # The pump's timer lets Python run often enough for these to be noticed.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: app.quit())
     desktop.show()
+    # Until here a signal ends the process at once: nothing runs yet. From here on the pump's timer
+    # lets Python run often enough for it to be noticed, and the timer of 0 waits for the loop.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: QTimer.singleShot(0, app.quit))
     code = app.exec()
     desktop.close()
     return code

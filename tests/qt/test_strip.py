@@ -1,6 +1,7 @@
 """The strip says on every page what the cards and the engine do."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -55,7 +56,7 @@ def test_engine_model_and_speed_are_named(strip: Strip) -> None:
     assert strip.state.text.startswith("Running")
     assert strip.model.text() == "Qwen3-32B"
     assert strip.rate.text() == "33.1"
-    strip.show_model("Qwen3 32B")
+    strip.show_model(Path("/m/q.gguf"), "Qwen3 32B")
     assert strip.model.text() == "Qwen3 32B"
     strip.show_engine(replace(status, phase=Phase.STOPPED))
     assert strip.rate.text() == "–"

@@ -40,8 +40,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    binary = options.llama_server or SettingsStore().load().engine.llama_server
-    supervisor = Supervisor(Mailbox(), binary=binary, log_dir=log_dir())
+    settings = SettingsStore().load().engine
+    supervisor = Supervisor(
+        Mailbox(),
+        binary=options.llama_server or settings.llama_server,
+        log_dir=log_dir(),
+        start_timeout_s=settings.start_timeout_s,
+    )
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo)

@@ -129,6 +129,7 @@ class LoadLog:
         layers: Layers with their devices; empty without `-lv 5`.
         troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
+        loaded: It said that the model is loaded; the last word before it answers.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -137,6 +138,7 @@ class LoadLog:
     layers: tuple[LayerAssigned, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     build: str | None = None
+    loaded: bool = False
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -335,4 +337,4 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
             model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
             return replace(log, buffers=model)
         case Passed():
-            return log
+            return replace(log, loaded=log.loaded or event.mark is Mark.LOADED)

@@ -154,6 +154,8 @@ def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
     if isinstance(event.event, BufferSeen | LayerAssigned):
         layers = _named_layers(log)
         status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
+        if status.phase is Phase.READY:
+            status = _judged(status)  # lines that were read after the engine had answered
     if isinstance(event.event, Passed) and status.phase in _LOADING:
         status = _passed(status, event.event.mark, event.time_s)
     return status
@@ -190,7 +192,11 @@ def _ready(status: EngineStatus, time_s: float) -> EngineStatus:
         progress=1.0,
         **_next_step(status, "", time_s),
     )
-    status = replace(status, actual=actual_buffers(status))
+    return _judged(replace(status, actual=actual_buffers(status)))
+
+
+def _judged(status: EngineStatus) -> EngineStatus:
+    """With what the devices carry compared to the plan."""
     if status.plan is None:
         return status
     wrong = compare(status.plan, status.device_names, status.actual)

@@ -1,5 +1,7 @@
 """The strip on top of every page: a slim memory bar per card, the engine, tok/s now."""
 
+from pathlib import Path
+
 from PySide6.QtCore import QRectF, QSize, Qt, Slot
 from PySide6.QtGui import QFont, QFontMetrics, QFontMetricsF, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
@@ -98,7 +100,7 @@ class Strip(QFrame):
         self._theme = theme
         self._rig: Rig | None = None
         self._status = EngineStatus()
-        self._model_name = ""
+        self._model: tuple[Path, str] | None = None
         self.cards: list[StripCard] = []
         self.setFixedHeight(HEIGHT_PX)
         self.setAccessibleName("Rig and engine now")
@@ -163,10 +165,10 @@ class Strip(QFrame):
         if self._rig is not None:
             self.show_rig(self._rig)
 
-    @Slot(str)
-    def show_model(self, name: str) -> None:
-        """Name of the model the engine has loaded; empty falls back to the file's name."""
-        self._model_name = name
+    @Slot(object, str)
+    def show_model(self, path: Path, name: str) -> None:
+        """Learn a model's name; an engine with another file shows that file's name."""
+        self._model = (path, name)
         self._show_state()
 
     @Slot(object)
@@ -201,7 +203,8 @@ class Strip(QFrame):
         self.state.show_status(status)
         name = ""
         if status.phase.active and status.request is not None:
-            name = self._model_name or status.request.model.stem
+            path = status.request.model
+            name = self._model[1] if self._model and self._model[0] == path else path.stem
         roomy = self.width() >= NARROW_BELOW_PX and len(self.cards) <= NAMES_UP_TO
         metrics = QFontMetricsF(self.model.font())
         shown = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, 180)

@@ -2,6 +2,7 @@
 
 `FAKE_MODE` says how: `ready`, `dies` (ready, then exit code 9), `silent` (never healthy),
 `stubborn` (silent, and deaf to SIGTERM), `port-once` (its first port is taken), `flood`.
+`FAKE_SLOW` names an option, such as `--help`, that it takes a minute to answer.
 """
 
 import os
@@ -42,6 +43,8 @@ class Health(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    if os.environ.get("FAKE_SLOW", "none") in sys.argv:
+        time.sleep(60)
     if "--help" in sys.argv:
         print(HELP)
         return

@@ -1,14 +1,17 @@
 """The supervisor on a fake engine that misbehaves: ports, time limits, floods, ends."""
 
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
+from tests.services.cli.run_cli import environment
 from tests.services.engines.conftest import Watch, Watched, planned
-from tests.services.engines.processes import running, wait_for
+from tests.services.engines.processes import running, seconds_until_gone, wait_for
 
 from splitrig.core.devices import MatchedBy
 from splitrig.core.engine import LaunchRequest, Phase
@@ -234,3 +237,120 @@ def test_discovery_without_an_engine_says_why(watch: Watch, tmp_path: Path) -> N
     wait_for(lambda: watched.drain() or watched.found)
     assert watched.found[0].build is None
     assert watched.found[0].error is not None
+
+
+def other_fake(tmp_path: Path, devices: str) -> Path:
+    """A second fake engine, which sees other devices whatever the environment says."""
+    path = tmp_path / "other" / "llama-server"
+    path.parent.mkdir()
+    fake = Path(__file__).with_name("fake_llama_server.py")
+    path.write_text(
+        f"#!/bin/sh\nexport FAKE_DEVICES='{devices}' FAKE_SLOW=none\n"
+        f'exec "{sys.executable}" "{fake}" "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_the_command_is_shown_without_running_a_slow_engine(watch: Watch, fake: Path) -> None:
+    watched = watch(fake, {"FAKE_SLOW": "--help"})
+    request, _ = planned(1.0, names=("CUDA0",))
+    begun = time.monotonic()
+    assert watched.supervisor.command_for(request) == ()
+    assert time.monotonic() - begun < 0.5
+
+
+def test_close_ends_a_probe_in_progress(watch: Watch, fake: Path) -> None:
+    watched = watch(fake, {"FAKE_SLOW": "--list-devices"})
+    rig = Rig(time_s=0, gpus=(real_card(1, "NVIDIA GeForce RTX 4090"),))
+    watched.supervisor.discover(rig, None)
+    probes: list[int] = []
+
+    def look() -> bool:
+        probes[:] = [
+            p.pid for p in psutil.Process().children(recursive=True) if "--list-devices" in line(p)
+        ]
+        return bool(probes)
+
+    wait_for(look)
+    begun = time.monotonic()
+    watched.supervisor.close()
+    assert time.monotonic() - begun < 2.5
+    assert running(probes) == []
+    watched.drain()
+    assert watched.found == []
+
+
+def line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_stop_ends_a_start_that_still_asks_the_engine(start_fake: StartFake, fake: Path) -> None:
+    fake.write_text(fake.read_text().replace("exec", "FAKE_SLOW=--help exec"))
+    watched = start_fake("ready")
+    watched.wait(Phase.STARTING)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED, most_s=3)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_probe_does_not_outlive_a_program_killed_by_force(fake: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from splitrig.services.engines.llama_server import LlamaServer\n"
+        f"LlamaServer(Path({str(fake)!r}), extra_env={{'FAKE_SLOW': '--help'}}).capabilities()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], env=environment()) as started:
+        me = psutil.Process(started.pid)
+        wait_for(lambda: any("--help" in line(p) for p in me.children(recursive=True)))
+        below = [p.pid for p in me.children(recursive=True)]
+        started.kill()
+        started.wait()
+    seconds_until_gone(below)
+
+
+def test_what_an_engine_saw_that_is_no_longer_chosen_counts_for_nothing(
+    watch: Watch, fake: Path, tmp_path: Path
+) -> None:
+    card = real_card(1, "NVIDIA GeForce RTX 4090")
+    rig = Rig(time_s=0, gpus=(card,))
+    listed = "  {}: NVIDIA GeForce RTX 4090 (24576 MiB, 20000 MiB free)"
+    watched = watch(fake, {"FAKE_DEVICES": listed.format("CUDA0")})
+    fake.write_text(fake.read_text().replace("exec", "sleep 0.5; exec"))
+    watched.supervisor.discover(rig, None)
+    time.sleep(0.1)
+    watched.supervisor.use_binary(other_fake(tmp_path, listed.format("Vulkan0")))
+    watched.supervisor.discover(rig, None)
+    wait_for(lambda: watched.drain() or watched.found)
+    watched.supervisor.close()  # waits for the slow one as well
+    watched.drain()
+    assert [f.device_map.matches[0].device.name for f in watched.found] == ["Vulkan0"]
+    request = LaunchRequest(model=Path("m.gguf"), gpu_ids=(card.id,), plan=PlanRequest())
+    command = watched.supervisor.command_for(request)
+    assert command[command.index("-dev") + 1] == "Vulkan0"
+
+
+def test_cards_that_change_while_an_engine_runs_are_asked_about_afterwards(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake("ready")
+    watched.wait(Phase.READY)
+    watched.supervisor.discover(Rig(time_s=0), None)
+    time.sleep(0.3)
+    watched.drain()
+    assert watched.found == []
+    watched.supervisor.stop()
+    wait_for(lambda: watched.drain() or watched.found)
+
+
+def test_an_engine_given_up_is_gone_before_that_is_told(start_fake: StartFake) -> None:
+    watched = start_fake("stubborn", start_timeout_s=0.4)
+    pid = watched.wait(Phase.LOADING).pid
+    assert pid is not None
+    watched.wait(Phase.FAILED, most_s=5)
+    assert running([pid]) == []

@@ -161,6 +161,11 @@ def test_a_lending_server_killed_in_mid_run_is_a_failure(watch: Watch) -> None:
     failed = watched.wait(Phase.FAILED, most_s=3)
     assert failed.failure is not None
     assert failed.failure.message.startswith(("The server that lends", "The engine"))
+    assert below_me() == []  # told only when nothing of it is left
+    # the next start, right after the news, is not touched by the end of this one
+    watched.start(*planned(1.0, 1.0))
+    again = watched.wait(Phase.READY)
+    assert rows(again) == [(16, 33.82, 48), (15, 58.28, 42)]
     watched.supervisor.close()
     assert below_me() == []
 

