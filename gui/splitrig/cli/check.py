@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from splitrig.cli.options import detected_rig, rig_devices
+from splitrig.cli.options import detected_rig, rig_devices, stored_settings
 from splitrig.cli.serve import devices_json, lent_devices, stop_on_signals
 from splitrig.cli.table import table
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
@@ -20,7 +20,7 @@ from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
-from splitrig.services.store.settings import SettingsStore, log_dir
+from splitrig.services.store.settings import log_dir
 
 SPLIT = (3.0, 1.0)
 QUESTION = "Say hello in one short sentence."
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         raise ModelFileError(
             "The demo model is not installed.", "Run ./run --setup, or name a model with --model."
         )
-    binary = SettingsStore().load().engine.llama_server
+    binary = stored_settings().engine.llama_server
     supervisor = Supervisor(
         Mailbox(), binary=binary, log_dir=log_dir(), start_timeout_s=LONGEST_START_S
     )
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             plan = make_plan(read_model(model_file), devices, request.plan)
             supervisor.start(request, plan, rig)
             status = _wait_ready(supervisor, stopped)
-            answer = _ask(status)
+            answer = _ask(status, stopped)
         finally:
             supervisor.close()
     after = supervisor.status
@@ -109,11 +109,12 @@ def _wait_ready(supervisor: Supervisor, stopped: list[int]) -> EngineStatus:
         time.sleep(0.02)
 
 
-def _ask(status: EngineStatus) -> Answer:
+def _ask(status: EngineStatus, stopped: list[int]) -> Answer:
     """One short question; blocks until it is answered.
 
     Raises:
         ChatError: The engine did not answer.
+        EngineError: The user stopped it.
     """
     if status.url is None:
         raise EngineError("The engine gave no address.")
@@ -133,6 +134,8 @@ def _ask(status: EngineStatus) -> Answer:
                     raise news.error
                 if isinstance(news, Answer) and news.phase is AnswerPhase.FINISHED:
                     return news
+            if stopped:
+                raise EngineError("The check was stopped.")
             time.sleep(0.01)
     finally:
         client.close()

@@ -1,18 +1,23 @@
 """`splitrig doctor`: what works on this machine, what does not, and the way out."""
 
 import argparse
+import http.client
 import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from splitrig import __version__
 from splitrig.cli.options import detected_rig
-from splitrig.core.errors import SplitRigError
+from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.gpu import Rig, Severity
+from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
 from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.models.demo import demo_model
@@ -43,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     rig = detected_rig()
     findings = [
         _program(),
+        *_settings(),
         *_cards(rig),
         *_engine(rig),
         *_ollama(),
@@ -98,9 +104,24 @@ def _cards(rig: Rig) -> list[Finding]:
     return findings
 
 
+def _settings() -> list[Finding]:
+    try:
+        SettingsStore().load()
+    except StoreError as error:
+        return [Finding(id="settings", state=PROBLEM, message=error.message, hint=error.hint)]
+    return [Finding(id="settings", state=OK, message="The settings can be read.")]
+
+
+def _usable_settings() -> Settings:
+    try:
+        return SettingsStore().load()
+    except StoreError:
+        return Settings()  # told of by its own finding
+
+
 def _engine(rig: Rig) -> list[Finding]:
     try:
-        server = find_llama_server(SettingsStore().load().engine.llama_server)
+        server = find_llama_server(_usable_settings().engine.llama_server)
         build = server.capabilities().build
         devices = server.list_devices()
     except SplitRigError as error:
@@ -131,14 +152,37 @@ def _engine(rig: Rig) -> list[Finding]:
 
 
 def _ollama() -> list[Finding]:
-    import httpx
-    import ollama
-
+    """Whether Ollama runs here; asked without its package, which fails on odd surroundings."""
+    where = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     try:
-        count = len(ollama.Client(timeout=1).list().models)
-    except (ConnectionError, httpx.HTTPError, ollama.ResponseError):
+        models = _ollama_models(where)
+    except OSError:
         return [Finding(id="ollama", state=NOTE, message="Ollama is not running.")]
-    return [Finding(id="ollama", state=OK, message=f"Ollama is running with {count} models.")]
+    except (ValueError, http.client.HTTPException):
+        message = f"OLLAMA_HOST is '{where}', and what answers there is not Ollama."
+        hint = "Correct OLLAMA_HOST, or unset it."
+        return [Finding(id="ollama", state=NOTE, message=message, hint=hint)]
+    return [Finding(id="ollama", state=OK, message=f"Ollama is running with {models} models.")]
+
+
+def _ollama_models(where: str) -> int:
+    """How many models Ollama has.
+
+    Raises:
+        OSError: Nothing answers.
+        ValueError: The address is none, or the answer is not Ollama's.
+    """
+    parts = urlsplit(where if "://" in where else f"http://{where}")
+    https = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
+    connection = kind(parts.hostname or "127.0.0.1", parts.port or 11434, timeout=1)
+    with closing(connection):
+        connection.request("GET", "/api/tags")
+        answer = json.loads(connection.getresponse().read(2**22))
+    models = answer.get("models") if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        raise ValueError(where)  # noqa: TRY004 - the answer is wrong, not its type here
+    return len(models)
 
 
 def _model() -> Finding:
@@ -166,7 +210,7 @@ def _folders() -> list[Finding]:
     for name, folder in places:
         path = folder()
         existing = next((p for p in (path, *path.parents) if p.exists()), path)
-        good = existing.is_dir() and os.access(existing, os.W_OK)
+        good = existing.is_dir() and _can_write(existing)
         findings.append(
             Finding(
                 id=f"folder-{name}",
@@ -176,6 +220,15 @@ def _folders() -> list[Finding]:
             )
         )
     return findings
+
+
+def _can_write(folder: Path) -> bool:
+    """Tried, not asked: what the mode says does not hold for root or a read-only disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _display() -> Finding:

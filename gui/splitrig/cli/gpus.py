@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,14 +9,10 @@ from pathlib import Path
 
 from splitrig.cli.table import table
 from splitrig.core.advice import advise
+from splitrig.core.errors import TelemetryError
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity
 from splitrig.core.units import MISSING, gib_text, number_text
-from splitrig.services.telemetry.sampler import (
-    READY_NAMES,
-    SOURCE_NAMES,
-    default_sources,
-    read_rig,
-)
+from splitrig.services.telemetry.sampler import SOURCE_NAMES, default_sources, read_rig
 
 _HEAD = ("Card", "PCI", "VRAM GiB", "Load %", "Power W", "°C", "Fan %", "PCIe", "Limit")
 
@@ -36,16 +31,15 @@ def run(options: argparse.Namespace) -> int:
     """Read every source once and print the cards.
 
     Returns:
-        0, also when the machine has no card; 1 if there is none because a source failed; 2 for a
-        source that does not work yet.
+        0, also when the machine has no card; 1 if there is none because a source failed.
+
+    Raises:
+        TelemetryError: The source does not work yet, or there is no such folder.
     """
-    if options.source is not None and options.source not in READY_NAMES:
-        ready = ", ".join(READY_NAMES)
-        print(
-            f"The source '{options.source}' does not work yet; use one of {ready}.", file=sys.stderr
-        )
-        return 2
-    rig = read_rig(default_sources(only=options.source, drm_root=options.sysfs_root))
+    root: Path | None = options.sysfs_root
+    if root is not None and not root.is_dir():
+        raise TelemetryError(f"There is no folder {root}.", "It should hold cardN folders.")
+    rig = read_rig(default_sources(only=options.source, drm_root=root))
     advice = advise(rig)
     print(json.dumps(as_json(rig, advice), indent=2) if options.json else as_text(rig, advice))
     return int(not rig.gpus and any(note.severity is not Severity.INFO for note in rig.notes))

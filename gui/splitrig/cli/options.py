@@ -2,19 +2,25 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, backend_of
-from splitrig.core.errors import SplitRigError
+from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.footprint import Backend
-from splitrig.core.ggml_types import CACHE_TYPES
+from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import OVERHEAD_BYTES, PlanDevice, PlanRequest, card_devices
+from splitrig.core.settings import Settings
 from splitrig.core.specs import parse_specs
-from splitrig.core.split import parse_split
+from splitrig.core.split import MOST_CARDS, parse_split
 from splitrig.core.units import MIB
 from splitrig.services.store.resources import resource
+from splitrig.services.store.settings import SettingsStore
 from splitrig.services.telemetry.sampler import default_sources, read_rig
+
+MOST_MIB = 2**24
+"""16 TiB: what an imagined card may have free at most."""
 
 
 def whole(low: int, high: int) -> "argparse._ActionType":
@@ -39,7 +45,8 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ctx", type=whole(0, 2**24), default=4096, metavar="N",
                         help="context, tokens; 0: the model's own")  # fmt: skip
     parser.add_argument("--ubatch", type=whole(1, 2**20), default=512, metavar="N")
-    parser.add_argument("--batch", type=whole(1, 2**20), default=2048, metavar="N")
+    # llama.cpp warms up with two tokens at once
+    parser.add_argument("--batch", type=whole(2, 2**20), default=2048, metavar="N")
     parser.add_argument("--parallel", type=whole(1, 256), default=1, metavar="N",
                         help="requests served at the same time")  # fmt: skip
     parser.add_argument("--kv-unified", action=argparse.BooleanOptionalAction, default=False)
@@ -57,8 +64,14 @@ def plan_request(options: argparse.Namespace, n_devices: int) -> PlanRequest:
 
     Raises:
         SplitError: `--tensor-split` has not one share for each card.
+        SplitRigError: The options do not go together.
     """
     split = options.tensor_split
+    if BY_NAME[options.cache_type_v].quantized and options.flash_attn == "off":
+        raise SplitRigError(
+            f"A V cache of {options.cache_type_v} needs flash attention; llama.cpp refuses it.",
+            "Leave --flash-attn on, or take --cache-type-v f16.",
+        )
     return PlanRequest(
         split=parse_split(split, n_devices) if split is not None else None,
         n_ctx=options.ctx,
@@ -86,20 +99,40 @@ def rig_devices(rig: Rig, device_map: DeviceMap | None = None) -> tuple[PlanDevi
     return card_devices(rig, [g.id for g in rig.gpus if not g.integrated], backends)
 
 
+def _check_count(n_cards: int) -> None:
+    """A rig needs a card, and llama.cpp takes so many and no more."""
+    if not 1 <= n_cards <= MOST_CARDS:
+        raise SplitRigError(
+            f"The rig has {n_cards} cards; llama.cpp splits over 1 to {MOST_CARDS}.",
+            "Add or leave out some.",
+        )
+
+
+def stored_settings() -> Settings:
+    """The settings; where they cannot be used the defaults, with a sentence on stderr."""
+    try:
+        return SettingsStore().load()
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return Settings()
+
+
 def free_mib_devices(text: str) -> tuple[PlanDevice, ...]:
     """Nameless CUDA-like cards with this much free memory each.
 
     Raises:
-        SplitRigError: A number is missing or negative.
+        SplitRigError: A number is missing, negative or absurd, or there are too many.
     """
     try:
         free = [int(part) for part in text.split(",")]
     except ValueError:
         free = [-1]
-    if min(free) < 0:
+    if not all(0 <= mib <= MOST_MIB for mib in free):
         raise SplitRigError(
-            f"'{text}' is no list of free MiB.", "Write one whole number a card, as in 24000,10000."
+            f"'{text[:80]}' is no list of free MiB.",
+            "Write one whole number a card, as in 24000,10000.",
         )
+    _check_count(len(free))
     return tuple(
         PlanDevice(
             name=f"card {number}",
@@ -118,14 +151,17 @@ def file_devices(path: Path) -> tuple[tuple[PlanDevice, ...], tuple[float | None
         SplitRigError: The file cannot be read, is no rig, or names an unknown card.
     """
     way_out = 'It should read {"gpus": [{"name": "NVIDIA GeForce RTX 4090", "free_mib": 23000}]}.'
+    if path.exists() and not path.is_file():
+        raise SplitRigError(f"{path} is no file.", "Choose another one.")
     try:
-        cards = json.loads(path.read_text(encoding="utf-8"))["gpus"]
+        cards = json.loads(path.read_text(encoding="utf-8-sig"))["gpus"]
         wanted = [(str(card["name"]), card.get("free_mib")) for card in cards]
         free_mib = [None if mib is None else int(mib) for _, mib in wanted]
     except (OSError, UnicodeDecodeError) as error:
         raise SplitRigError(f"{path} cannot be read: {error}.", "Choose another file.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SplitRigError(f"{path} is no rig file.", way_out) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as why:
+        raise SplitRigError(f"{path} is no rig file.", way_out) from why
+    _check_count(len(wanted))
     specs = parse_specs(resource("gpu_specs.csv").read_text(encoding="utf-8"))
     devices, bandwidths = [], []
     for number, ((name, _), mib) in enumerate(zip(wanted, free_mib, strict=True)):
@@ -133,6 +169,11 @@ def file_devices(path: Path) -> tuple[tuple[PlanDevice, ...], tuple[float | None
         if spec is None:
             raise SplitRigError(f"The card '{name}' is not in the table.", "Check its spelling.")
         total = round(spec.vram_gib * 1024) * MIB
+        if mib is not None and not 0 <= mib * MIB <= total:
+            raise SplitRigError(
+                f"{spec.name} cannot have {mib:,} MiB free of its {total // MIB:,}.",
+                "Correct free_mib, or leave it out for an empty card.",
+            )
         devices.append(
             PlanDevice(
                 name=spec.name,

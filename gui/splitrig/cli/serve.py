@@ -11,19 +11,29 @@ from typing import Any
 
 import psutil
 
-from splitrig.cli.options import add_plan_options, detected_rig, plan_request, rig_devices, whole
+from splitrig.cli.options import (
+    add_plan_options,
+    detected_rig,
+    plan_request,
+    rig_devices,
+    stored_settings,
+    whole,
+)
 from splitrig.core.devices import backend_of
-from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine import EngineDevice, EngineStatus, Failure, LaunchRequest, Phase
 from splitrig.core.engine_machine import HOST
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
+from splitrig.services.engines.llama_server import ProbeTimeoutError
+from splitrig.services.engines.ports import answers
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
-from splitrig.services.store.settings import SettingsStore, log_dir
+from splitrig.services.store.settings import log_dir
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,7 +50,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    settings = SettingsStore().load().engine
+    settings = stored_settings().engine
     supervisor = Supervisor(
         Mailbox(),
         binary=options.llama_server or settings.llama_server,
@@ -50,8 +60,8 @@ def run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo)
-            rpc = tuple(options.rpc.split(",")) if options.rpc else ()
-            n_lent = options.tensor_split.count(",") + 1 if options.tensor_split else 2
+            rpc = endpoints(options.rpc) if options.rpc is not None else ()
+            n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
             devices, names = engine_devices(supervisor, rig, options.model, rpc, n_lent)
             if not options.json and not names and devices[0].id.startswith("demo-"):
                 print(f"No card is used: the processor lends {len(devices)} devices.")
@@ -89,11 +99,7 @@ def engine_devices(
         EngineError: The engine sees no device to use.
     """
     if rpc:
-        listed = [d for d in supervisor.server().list_devices(rpc) if d.name.startswith("RPC")]
-        if not listed:
-            raise EngineError(
-                f"Nothing answers at {', '.join(rpc)}.", "Start ggml-rpc-server there first."
-            )
+        listed = _lent_by(supervisor, rpc)
         devices = tuple(
             PlanDevice(name=d.name, id=d.name, free_bytes=d.free_bytes, backend=backend_of(d.name))
             for d in listed
@@ -112,6 +118,46 @@ def engine_devices(
             "Try --demo, which lends the processor as two cards.",
         )
     return tuple(d for d in rig_devices(rig, device_map) if d.id in usable), ()
+
+
+def endpoints(text: str) -> tuple[str, ...]:
+    """Addresses of servers that lend their devices.
+
+    Raises:
+        EngineError: One is no `HOST:PORT`.
+    """
+    found = tuple(part.strip() for part in text.split(","))
+    for endpoint in found:
+        host, _, port = endpoint.rpartition(":")
+        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise EngineError(
+                f"'{endpoint}' is no address of an RPC server.",
+                "Write HOST:PORT, several with commas, as in 192.168.1.7:50052.",
+            )
+    return found
+
+
+def _lent_by(supervisor: Supervisor, rpc: tuple[str, ...]) -> list[EngineDevice]:
+    """The devices these servers lend, in their order.
+
+    Raises:
+        EngineError: One of them does not answer, or lends nothing.
+    """
+    for endpoint in rpc:
+        if not answers(endpoint):
+            raise EngineError(f"Nothing answers at {endpoint}.", "Start ggml-rpc-server there.")
+    try:
+        listed = supervisor.server().list_devices(rpc)
+    except ProbeTimeoutError as error:
+        raise EngineError(
+            f"{' or '.join(rpc)} answers, but not as an RPC server should.",
+            "It may be another program, or busy: a ggml-rpc-server serves one client at a time.",
+        ) from error
+    lent = [device for device in listed if device.name.startswith("RPC")]
+    for endpoint in rpc:
+        if not any(device.description == endpoint for device in lent):
+            raise EngineError(f"The server at {endpoint} lends no device.", "Look at its output.")
+    return lent
 
 
 def lent_devices(n_devices: int) -> tuple[PlanDevice, ...]:
@@ -164,7 +210,7 @@ def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
             {
                 "name": device.name,
                 "device": name,
-                "layers": status.layers.get(name, device.n_layers),
+                "layers": status.layers.get(name),
                 "planned": {
                     "layers": device.n_layers,
                     "model_bytes": device.model_bytes,
@@ -193,8 +239,13 @@ def _say_json(status: EngineStatus) -> None:
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
         }
-    if status.failure is not None:
-        news |= {"message": status.failure.message, "hint": status.failure.hint}
+    if (failure := status.failure) is not None:
+        news |= {
+            "message": failure.message,
+            "hint": failure.hint,
+            "exit_code": failure.exit_code,
+            "log_tail": list(failure.log_tail),
+        }
     print(json.dumps(news), flush=True)
 
 

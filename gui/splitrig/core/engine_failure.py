@@ -30,6 +30,14 @@ SENTENCES = {
         "Nothing answers at {}, which should lend its devices.",
         "Start ggml-rpc-server there, or take the address out.",
     ),
+    TroubleKind.RPC_LOST: (
+        "A server that lends its devices stopped, or another program uses it.",
+        "Start ggml-rpc-server there again; it serves one program at a time.",
+    ),
+    TroubleKind.NEEDS_FLASH: (
+        "A quantised V cache needs flash attention.",
+        "Switch flash attention on, or take f16 for the values.",
+    ),
     TroubleKind.DEVICE_LOST: (
         "A card stopped working under the engine.",
         "Look at its temperature and power; restart the computer if it does not return.",

@@ -39,6 +39,7 @@ class TroubleKind(StrEnum):
     PORT_TAKEN = "port taken"
     BAD_DEVICE = "bad device"
     RPC_UNREACHABLE = "rpc unreachable"
+    RPC_LOST = "rpc lost"
     DEVICE_LOST = "device lost"
     MISSING_LIBRARY = "missing library"
     BAD_ARGUMENT = "bad argument"
@@ -47,6 +48,7 @@ class TroubleKind(StrEnum):
     UNKNOWN_ARCHITECTURE = "unknown architecture"
     MODEL_BROKEN = "model broken"
     MODEL_REFUSED = "model refused"
+    NEEDS_FLASH = "needs flash attention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,9 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
         (TroubleKind.PORT_TAKEN, r"couldn't bind HTTP server socket.* port: (?P<subject>\d+)", ""),
         (TroubleKind.BAD_DEVICE, r"invalid device: (?P<subject>\S+)", ""),
         (TroubleKind.RPC_UNREACHABLE, r"Failed to connect to (?P<subject>\S+)", ""),
-        (TroubleKind.DEVICE_LOST, r"Remote RPC server crashed|ErrorDeviceLost|CUDA error", ""),
+        (TroubleKind.RPC_LOST, r"Remote RPC server crashed", ""),
+        (TroubleKind.DEVICE_LOST, r"ErrorDeviceLost|CUDA error", ""),
+        (TroubleKind.NEEDS_FLASH, r"V cache quantization requires flash_attn", ""),
         (
             TroubleKind.MISSING_LIBRARY,
             r"error while loading shared libraries: (?P<subject>[^:]+):",
@@ -262,7 +266,7 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
 
 
 _SUSPICIOUS = re.compile(
-    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|not within|gguf_init"
+    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|not within|gguf_init|requires"
 )
 """Words of which every error line has one; spares the others the long list above."""
 MOST_TROUBLES = 16

@@ -27,7 +27,7 @@ class Tensor:
         if not self.name.startswith("blk."):
             return None
         number = self.name.split(".", 2)[1]
-        return int(number) if number.isdigit() else None
+        return int(number) if number.isascii() and number.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ the shape of its graph and is an estimate; the overhead is what the caller says.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend, Footprint, compute_bytes, footprint, host_compute_bytes
@@ -152,6 +152,8 @@ def make_plan(model: Model, devices: Sequence[PlanDevice], request: PlanRequest)
     Raises:
         SplitError: The split gives no card any layer, or has more shares than there are devices.
     """
+    # as llama_context does (src/llama-context.cpp)
+    request = replace(request, n_ubatch=min(request.n_ubatch, request.n_batch))
     shares = _shares(devices, request)
     n_gpu_layers = request.n_gpu_layers if devices else 0
     placed = layer_devices(shares, model.n_layer, n_gpu_layers) if devices else (

@@ -3,11 +3,15 @@
 import math
 import re
 from collections.abc import Sequence
+from ctypes import c_float
 
 from splitrig.core.errors import SplitError
 from splitrig.core.layer_map import layer_counts, layer_devices
 from splitrig.core.units import GIB
 
+MOST_CARDS = 15
+"""Shares llama.cpp takes (LLAMA_MAX_DEVICES − 1 in src/llama.cpp)."""
+MOST_SHARE = 1e6
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _WAY_OUT = "Write one number for each card, such as 3,1 or 12.4 : 7.6."
 
@@ -19,10 +23,15 @@ def parse_split(text: str, n_cards: int) -> tuple[float, ...]:
         SplitError: A number is missing, too many, negative or no number; or all are 0.
     """
     # a comma between digits separates; '12,4 : 7,6' is not guessed at but counted as four
-    parts = [p for p in re.split(r"[\s,:;/]+", text.strip().strip(",:;/")) if p]
+    parts = _parts(text)
     if not parts:
         raise SplitError("The split is empty.", _WAY_OUT)
     shares = tuple(_share(part) for part in parts)
+    if n_cards > MOST_CARDS:
+        raise SplitError(
+            f"llama.cpp splits over at most {MOST_CARDS} cards, not {n_cards}.",
+            "Leave some cards out.",
+        )
     if len(shares) < n_cards:
         missing = _ordinal(len(shares))
         raise SplitError(
@@ -38,6 +47,15 @@ def parse_split(text: str, n_cards: int) -> tuple[float, ...]:
     return shares
 
 
+def _parts(text: str) -> list[str]:
+    return [part for part in re.split(r"[\s,:;/]+", text) if part]
+
+
+def count_shares(text: str) -> int:
+    """How many shares a text has, whatever they are."""
+    return len(_parts(text))
+
+
 def check_split(shares: Sequence[float]) -> None:
     """Refuse shares that place no layer anywhere.
 
@@ -47,7 +65,7 @@ def check_split(shares: Sequence[float]) -> None:
     for share in shares:
         if not math.isfinite(share) or share < 0:
             raise SplitError(f"A share of {share:g} is not possible.", _WAY_OUT)
-    if not any(share > 0 for share in shares):
+    if sum(c_float(share).value for share in shares) == 0:
         raise SplitError(
             f"A split of {','.join(f'{s:g}' for s in shares)} gives no card any layer.",
             "Give at least one card a number above 0.",
@@ -59,7 +77,9 @@ def _share(part: str) -> float:
         share = float(part)
     except ValueError:
         raise SplitError(f"'{part}' is not a number.", _WAY_OUT) from None
-    if not math.isfinite(share) or share > 1e6:
+    if math.isnan(share):
+        raise SplitError(f"'{part}' is not a number.", _WAY_OUT)
+    if abs(share) > MOST_SHARE:
         raise SplitError(f"'{part}' is too large for a share.", _WAY_OUT)
     if share < 0:
         raise SplitError(f"A share of {part} is not possible.", _WAY_OUT)

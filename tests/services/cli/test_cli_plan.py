@@ -106,3 +106,10 @@ def test_a_broken_model_is_one_sentence_in_json_too(tmp_path: Path) -> None:
     error = json.loads(done.stdout)["error"]
     assert "is not a GGUF file" in error["message"]
     assert error["hint"]
+
+
+def test_a_physical_batch_is_never_larger_than_the_batch() -> None:
+    wide = ("--free-mib", "24000,24000", "--json")
+    by_batch = json.loads(splitrig("plan", "--model", MODEL, *wide, "--batch", "64").stdout)
+    by_ubatch = json.loads(splitrig("plan", "--model", MODEL, *wide, "--ubatch", "64").stdout)
+    assert by_batch["devices"] == by_ubatch["devices"]

@@ -1,4 +1,5 @@
 import os
+import re
 import struct
 import sys
 import time
@@ -162,6 +163,20 @@ def refused(path: Path) -> ModelFileError:
             "would take",
         ),
         ("no architecture", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "architecture"),
+        (
+            "two tensors in one place",
+            b"GGUF" + struct.pack("<IQQ", 3, 2, 0)
+            + struct.pack("<Q", 1) + b"a" + struct.pack("<IQIQ", 1, 4, 0, 0)
+            + struct.pack("<Q", 1) + b"b" + struct.pack("<IQIQ", 1, 4, 0, 8)
+            + b"\0" * 64,
+            "'b' lies over another's",
+        ),
+        (
+            "nothing but words",
+            b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
+            + struct.pack("<Q", 20) + b"general.architecture" + struct.pack("<IQ", 8, 5) + b"llama",
+            "holds no weights",
+        ),
     ],
 )  # fmt: skip
 def test_a_hostile_file_is_one_sentence(tmp_path: Path, name: str, data: bytes, words: str) -> None:
@@ -244,3 +259,28 @@ def test_no_damage_to_the_header_escapes_as_another_error(
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
     with suppress(ModelFileError):
         read_model(path)
+
+
+def test_a_name_is_fit_for_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    data = demo().read_bytes()
+    name = b"SmolLM2 135M Instruct"
+    if name not in data[:4096]:
+        name = data[data.index(b"general.name") + 24 :][:8]
+    path.write_bytes(data.replace(name, (b"\x1b[31m\x07" + name)[: len(name)], 1))
+    shown = read_model(path).name
+    assert shown.isprintable()
+    assert shown.startswith("[31m")
+
+
+def test_a_name_too_long_for_the_file_system_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300 + "-00001-of-00002.gguf")
+    assert "cannot be read" in refused(path).message
+
+
+def test_a_file_cut_by_one_byte_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(demo().read_bytes()[:-1])
+    message = refused(path).message
+    there, whole = re.findall(r"[\d,]{9,}", message)
+    assert int(whole.replace(",", "")) - int(there.replace(",", "")) == 1

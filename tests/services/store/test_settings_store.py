@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,39 @@ def test_a_folder_that_cannot_be_written_is_one_sentence_and_changes_nothing(
     with pytest.raises(StoreError, match="could not be saved"):
         SettingsStore(blocked / "sub").save(Settings())
     assert blocked.read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[appearance]\ntheme = "pink"\n[engine]\nllama_server = "/opt/x"\n',
+        'version = 99\n[engine]\nllama_server = "/opt/x"\n',
+        "engine = 5\n",
+        "[[engine]]\n",
+        "appearance = []\n",
+    ],
+)
+def test_a_file_that_cannot_be_used_is_never_lost(tmp_path: Path, text: str) -> None:
+    store = SettingsStore(tmp_path)
+    for number in range(3):
+        store.path.write_text(text)
+        with pytest.raises(StoreError, match=r"kept as settings\.toml\.broken") as caught:
+            store.load()
+        assert "kept" in caught.value.hint
+        store.save(Settings())
+        assert store.load() == Settings()
+        aside = tmp_path / f"settings.toml.broken{number or ''}"
+        assert aside.read_text() == text
+
+
+def test_a_byte_order_mark_is_no_flaw(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    store.path.write_bytes(b"\xef\xbb\xbf[engine]\nstart_timeout_s = 77\n")
+    assert store.load().engine.start_timeout_s == 77
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    store = SettingsStore(tmp_path)
+    os.mkfifo(store.path)
+    with pytest.raises(StoreError, match="could not be read"):
+        store.load()

@@ -39,9 +39,10 @@ def test_every_way_of_writing_a_split_is_read(text: str, shares: tuple[float, ..
         ("0,0", "gives no card any layer"),
         ("-1,2", "not possible"),
         ("a,b", "'a' is not a number"),
-        ("nan,1", "too large"),
+        ("nan,1", "not a number"),
         ("inf,1", "too large"),
         ("1e9,1", "too large"),
+        ("1e-46,1e-46", "gives no card any layer"),
     ],
 )
 def test_a_wrong_split_is_one_sentence_with_a_way_out(text: str, words: str) -> None:

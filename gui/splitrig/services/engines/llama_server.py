@@ -54,6 +54,10 @@ class ProbeCancelledError(EngineError):
     """A probe was given up because nobody wants its answer any more."""
 
 
+class ProbeTimeoutError(EngineError):
+    """A probe did not end in time."""
+
+
 def never() -> bool:
     """Nobody gives up."""
     return False
@@ -180,7 +184,17 @@ class LlamaServer:
                 if isinstance(event, Trouble) or event == Passed(Mark.WEIGHTS):
                     done.set()
 
-        arguments = ["-m", str(model), "-ngl", "0", "-c", "256", "-lv", "4", "--no-warmup"]
+        arguments = [
+            "-m",
+            str(model.absolute()),
+            "-ngl",
+            "0",
+            "-c",
+            "256",
+            "-lv",
+            "4",
+            "--no-warmup",
+        ]
         arguments += ["--host", "127.0.0.1", "--port", str(free_port())]
         process = launch([str(self.path), *self.supported([*arguments, "-fit", "off"])],
                          self.environment(), read)  # fmt: skip
@@ -214,7 +228,8 @@ class LlamaServer:
         """
         plan = request.plan
         flags = self.capabilities().flags
-        arguments = ["-m", str(request.model)]
+        # absolute: a name that begins with a dash would be taken for an option
+        arguments = ["-m", str(request.model.absolute())]
         if request.rpc:
             arguments += ["--rpc", ",".join(request.rpc)]
         arguments += ["-dev", ",".join(devices) if devices else "none"]
@@ -251,7 +266,7 @@ class LlamaServer:
         if code is None and in_time:
             raise ProbeCancelledError(f"{self.path.name} was not waited for.")
         if code is None:
-            raise EngineError(
+            raise ProbeTimeoutError(
                 f"{self.path.name} did not answer within {PROBE_TIMEOUT_S} s.",
                 "A driver may hang; restart the machine or choose another llama-server.",
             )
@@ -292,7 +307,8 @@ def find_llama_server(
             raise EngineError(
                 f"There is no llama-server at {chosen}.", "Choose another file in Settings."
             )
-        return LlamaServer(chosen, extra_env=extra_env)
+        # absolute: a bare name would be looked for on PATH
+        return LlamaServer(chosen.absolute(), extra_env=extra_env)
     spec = importlib.util.find_spec(WHEEL)
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).parent / "bin"

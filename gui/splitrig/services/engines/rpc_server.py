@@ -60,7 +60,7 @@ class RpcServer:
                 self.stop()
                 raise EngineError(
                     f"The server that lends the processor did not start (exit code {code}).",
-                    "Its last lines are on the Logs page.",
+                    "The engine's log has its last lines.",
                 )
             time.sleep(0.01)
 

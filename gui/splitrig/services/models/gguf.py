@@ -7,7 +7,7 @@ has hundreds of thousands of entries), which is what makes this reader fast enou
 import mmap
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ MOST_KEYS = 10_000
 MOST_TENSORS = 20_000
 MOST_HEADS = 2**20
 MOST_DIMENSIONS = 4
+MOST_NAME = 120
+"""Characters of a model's own name that are shown."""
 _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
@@ -171,7 +173,10 @@ def read_model(path: Path) -> Model:
     Raises:
         ModelFileError: The file is missing, unreadable, no GGUF, damaged, or lacks a part.
     """
-    parts = _parts(path)
+    try:
+        parts = _parts(path)
+    except OSError as error:  # a name too long for the file system
+        raise _unreadable(path, error) from error
     headers = [_read_header(part) for part in parts]
     first = headers[0]
     tensors = tuple(t for header in headers for t in header.tensors)
@@ -253,17 +258,33 @@ def _parse(cursor: _Cursor, file_size: int, path: Path) -> _Header:
         key = cursor.text()
         metadata[key] = cursor.value(cursor.number("I"))
     table = [_tensor(cursor) for _ in range(n_tensors)]
+    _check_size(cursor, metadata, table, file_size, path)
+    return _Header(metadata, tuple(t for t, _ in table))
+
+
+def _check_size(
+    cursor: _Cursor,
+    metadata: Mapping[str, object],
+    table: Sequence[tuple[Tensor, int]],
+    file_size: int,
+    path: Path,
+) -> None:
+    """Make sure that every tensor has its own place and that the file reaches to the last."""
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
         raise cursor.broken(f"it asks for an alignment of {alignment} bytes")
     data_start = -(-cursor.at // alignment) * alignment
-    needed = max((data_start + offset + t.n_bytes for t, offset in table), default=0)
+    ends = 0
+    for tensor, offset in sorted(table, key=lambda row: row[1]):
+        if offset < ends:
+            raise cursor.broken(f"the data of the tensor {tensor.name!r} lies over another's")
+        ends = offset + tensor.n_bytes
+    needed = data_start + ends if table else 0
     if needed > file_size:
-        raise ModelFileError(
-            f"{path.name} is incomplete: {size_text(file_size)} of {size_text(needed)} are there.",
-            _AGAIN,
-        )
-    return _Header(metadata, tuple(t for t, _ in table))
+        there, whole = size_text(file_size), size_text(needed)
+        if there == whole:
+            there, whole = f"{file_size:,}", f"{needed:,} bytes"
+        raise ModelFileError(f"{path.name} is incomplete: {there} of {whole} are there.", _AGAIN)
 
 
 def _tensor(cursor: _Cursor) -> tuple[Tensor, int]:
@@ -286,8 +307,10 @@ def _tensor(cursor: _Cursor) -> tuple[Tensor, int]:
     for extent in shape[1:]:
         rows *= extent
     n_bytes = row_bytes(kind.name, shape[0]) * rows
-    if n_bytes >= 2**63 or offset >= 2**63:
+    if n_bytes >= 2**63:
         raise cursor.broken(f"the tensor {name!r} would take {n_bytes:,} bytes")
+    if offset >= 2**63:
+        raise cursor.broken(f"the tensor {name!r} would begin at byte {offset:,}")
     return Tensor(name, shape, kind.name, n_bytes), offset
 
 
@@ -309,8 +332,10 @@ def _model(
             )
         return value
 
+    if not tensors:
+        raise ModelFileError(f"{path.name} holds no weights.", "Choose the model itself.")
     n_layer = number("block_count")
-    if n_layer > 10_000:
+    if not 1 <= n_layer <= 10_000:
         raise ModelFileError(f"{path.name} claims {n_layer:,} layers.", _AGAIN)
     n_head = _per_layer(metadata.get(f"{architecture}.attention.head_count", 0), n_layer)
     n_head_kv = _per_layer(metadata.get(f"{architecture}.attention.head_count_kv", n_head), n_layer)
@@ -323,7 +348,7 @@ def _model(
     file_type = metadata.get("general.file_type")
     return Model(
         path=path,
-        name=name if isinstance(name, str) and name else path.stem,
+        name=_clean(name) or path.stem,
         architecture=architecture,
         quantization=_FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
         file_bytes=file_bytes,
@@ -345,12 +370,18 @@ def _model(
     )
 
 
+def _clean(name: object) -> str:
+    """A name as it may go to a terminal and into a window: printable, on one line, not endless."""
+    text = name if isinstance(name, str) else ""
+    return "".join(c for c in text[:1000] if c.isprintable()).strip()[:MOST_NAME]
+
+
 def _per_layer(value: object, n_layer: int) -> tuple[int, ...]:
     """A number for all layers, or one for each."""
     if isinstance(value, tuple):
         numbers = []
         for entry in value[:n_layer]:
-            with suppress(TypeError, ValueError):
+            with suppress(TypeError, ValueError, OverflowError):
                 numbers.append(int(entry))
         return tuple(numbers + [0] * (n_layer - len(numbers)))
     return (int(value) if isinstance(value, int) else 0,) * n_layer

@@ -1,5 +1,7 @@
 """Keeps the settings in a TOML file: versioned, written atomically, unknown keys kept."""
 
+import errno
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +16,7 @@ from splitrig.core.errors import StoreError
 from splitrig.core.settings import VERSION, Settings
 
 APP = "splitrig"
+BROKEN = ".broken"
 
 
 def config_dir() -> Path:
@@ -26,11 +29,15 @@ def log_dir() -> Path:
     return Path(platformdirs.user_log_dir(APP, appauthor=False))
 
 
+class _UnusableError(Exception):
+    """The file is there and cannot be used; the words say why."""
+
+
 class SettingsStore:
     """Reads and writes `settings.toml`.
 
-    A file that cannot be understood is never overwritten unasked: it is kept beside the new one
-    as `settings.toml.broken`.
+    A file that cannot be used is never overwritten: it is kept beside the new one as
+    `settings.toml.broken`.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -44,35 +51,20 @@ class SettingsStore:
                 newer version.
         """
         try:
-            data = tomlkit.parse(self.path.read_text(encoding="utf-8")).unwrap()
-            settings = Settings.model_validate(data)
+            return _settings_of(self._parsed())
         except FileNotFoundError:
             return Settings()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise StoreError(
                 f"The settings could not be read: {error}.",
                 "The defaults are used; mend the file's permissions to get yours back.",
             ) from error
-        except TOMLKitError as error:
+        except _UnusableError as flaw:
             raise StoreError(
-                f"{self.path} is not valid TOML: {error}.",
-                "The defaults are used; the file is kept as settings.toml.broken when you change "
-                "a setting.",
-            ) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise StoreError(
-                f"The setting {key} has a wrong value: {first['msg']}.",
-                "The defaults are used; the file is kept as settings.toml.broken when you change "
-                "a setting.",
-            ) from error
-        if settings.version > VERSION:
-            raise StoreError(
-                f"The settings were written by a newer SplitRig (layout {settings.version}).",
-                "The defaults are used; update SplitRig to get yours back.",
-            )
-        return settings
+                f"{flaw}.",
+                f"The defaults are used; the file is kept as {self.path.name}{BROKEN} as soon as "
+                "something is saved.",
+            ) from flaw
 
     def save(self, settings: Settings) -> None:
         """Write the settings; the old file stays whole if that fails.
@@ -98,15 +90,60 @@ class SettingsStore:
                 "They hold until SplitRig is closed; make the folder writable to keep them.",
             ) from error
 
-    def _document(self) -> tomlkit.TOMLDocument:
-        """The present file, so that its comments and unknown keys live on."""
+    def _parsed(self) -> tomlkit.TOMLDocument:
+        """The file as TOML; a pipe in its place is not waited for.
+
+        Raises:
+            OSError: It cannot be read, or is no file.
+            _UnusableError: It is no TOML.
+        """
+        if self.path.exists() and not self.path.is_file():
+            raise IsADirectoryError(errno.EISDIR, "it is no file", str(self.path))
         try:
-            return tomlkit.parse(self.path.read_text(encoding="utf-8"))
+            return tomlkit.parse(self.path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise _UnusableError(f"{self.path} is not valid TOML: it is no text") from error
+        except TOMLKitError as error:
+            raise _UnusableError(f"{self.path} is not valid TOML: {error}".rstrip(".")) from error
+
+    def _document(self) -> tomlkit.TOMLDocument:
+        """The present file, so that its comments and unknown keys live on.
+
+        One that could not be loaded is moved aside first, and none that was moved before is lost.
+        """
+        try:
+            document = self._parsed()
+            _settings_of(document)
         except FileNotFoundError:
             return tomlkit.document()
-        except (TOMLKitError, UnicodeDecodeError):
-            self.path.replace(self.path.with_name("settings.toml.broken"))
+        except _UnusableError:
+            self.path.replace(self._aside())
             return tomlkit.document()
+        return document
+
+    def _aside(self) -> Path:
+        """A name for a file that cannot be used, which no file has yet."""
+        names = (f"{self.path.name}{BROKEN}{n or ''}" for n in itertools.count())
+        return next(path for path in map(self.path.with_name, names) if not path.exists())
+
+
+def _settings_of(document: tomlkit.TOMLDocument) -> Settings:
+    """The settings of a parsed file.
+
+    Raises:
+        _UnusableError: It has a wrong value, or comes from a newer version.
+    """
+    try:
+        settings = Settings.model_validate(document.unwrap())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise _UnusableError(f"The setting {key} has a wrong value: {first['msg']}") from error
+    if settings.version > VERSION:
+        raise _UnusableError(
+            f"The settings were written by a newer SplitRig (layout {settings.version})"
+        )
+    return settings
 
 
 def _merge(table: Any, values: dict[str, Any]) -> None:

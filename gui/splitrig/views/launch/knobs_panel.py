@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.model import Model
 from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
 from splitrig.views.launch.wording import on_cards_text
@@ -21,7 +22,6 @@ from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import Panel, pad_spin_box, text_label
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-PLAIN_TYPES = ("f16", "bf16")
 LEAST_CTX = 256
 CTX_STEP = 1024
 MOST_CTX = 16_777_216
@@ -160,7 +160,7 @@ class KnobsPanel(Panel):
     def _on_changed(self) -> None:
         if self._silent:
             return
-        needs_flash = self.values.currentText() not in PLAIN_TYPES
+        needs_flash = BY_NAME[self.values.currentText()].quantized
         at_end = self.layers.value() == self.layers.maximum()
         self._knobs = Knobs(
             n_ctx=self.context.value(),
@@ -179,7 +179,7 @@ class KnobsPanel(Panel):
         text = on_cards_text(self._knobs.n_gpu_layers, n_layer)
         self._on_cards.setText(text)
         self.layers.setAccessibleDescription(text)
-        needs_flash = self._knobs.cache_type_v not in PLAIN_TYPES
+        needs_flash = BY_NAME[self._knobs.cache_type_v].quantized
         self._silent = True
         self.flash.setChecked(self._knobs.flash_attention)
         self._silent = False
