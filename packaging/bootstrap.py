@@ -7,6 +7,7 @@ pins have not changed since the last time.
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -80,19 +81,16 @@ def make_venv() -> None:
         found = subprocess.run(check, capture_output=True, text=True, check=False)
         if found.returncode == 0 and Path(found.stdout.strip()) == VENV:
             return
+    if VENV.exists():
         say("The .venv of this checkout is broken or was moved; making it anew.")
         shutil.rmtree(VENV)
-    if not _has_module("ensurepip"):
+    if importlib.util.find_spec("ensurepip") is None:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         install_debian({package}, "Python's venv module")
     run(
         [sys.executable, "-m", "venv", str(VENV)],
         f"Python could not make {VENV}; check that the folder can be written to.",
     )
-
-
-def _has_module(name: str) -> bool:
-    return subprocess.run([sys.executable, "-c", f"import {name}"], check=False).returncode == 0
 
 
 def install_debian(packages: set[str], purpose: str) -> None:
@@ -102,12 +100,11 @@ def install_debian(packages: set[str], purpose: str) -> None:
         SetupError: They are missing and cannot be installed from here.
     """
     names = sorted(packages)
-    sentence = f"{purpose} is missing; install it with: sudo apt-get install {' '.join(names)}"
+    missing = f"This machine lacks {purpose}"
+    sentence = f"{missing}; install with: sudo apt-get install {' '.join(names)}"
     apt = shutil.which("apt-get")
     if apt is None:
-        raise SetupError(
-            f"{purpose} is missing; install what your distribution calls {', '.join(names)}."
-        )
+        raise SetupError(f"{missing}; install what your distribution calls {', '.join(names)}.")
     prefix: list[str] = []
     if os.geteuid() != 0:
         sudo = shutil.which("sudo")
@@ -138,7 +135,8 @@ def install_python(*, tests: bool) -> None:
     pins = "requirements/test.txt" if tests else "requirements/run.txt"
     current = stamp_of([pins, "requirements/engine.txt", "pyproject.toml"])
     stamp = VENV / f"splitrig-{'test' if tests else 'run'}.stamp"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == current:
+    # the link of a Python that was removed since leads nowhere
+    if PYTHON.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == current:
         return
     make_venv()
     pip = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
@@ -171,7 +169,7 @@ def check_qt_libraries() -> None:
         except OSError:
             missing.add(package)
     if missing:
-        install_debian(missing, "Libraries that Qt or the engine needs")
+        install_debian(missing, "libraries that Qt or the engine needs")
 
 
 def check_test_tools() -> None:
@@ -184,7 +182,7 @@ def check_test_tools() -> None:
         if not (Path(tool).exists() if tool.startswith("/") else shutil.which(tool))
     }
     if missing:
-        install_debian(missing, "What the tests need")
+        install_debian(missing, "what the tests need")
 
 
 def start(arguments: list[str]) -> int:
@@ -215,14 +213,17 @@ def main(arguments: list[str]) -> int:
         if mode != "run":
             check_test_tools()
         install_python(tests=mode != "run")
+        if mode == "run":
+            return start(rest)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"Setting up failed: {error}. Mend that and run it again.", file=sys.stderr)
         return 1
-    if mode == "run":
-        return start(rest)
+    except KeyboardInterrupt:
+        print("Stopped; run it again to go on.", file=sys.stderr)
+        return 130
     script = "tests/run_all.py" if mode == "test" else "tests/bench/run_bench.py"
     return subprocess.run([str(PYTHON), script, *rest], cwd=ROOT, check=False).returncode
 
