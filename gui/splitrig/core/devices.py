@@ -201,5 +201,5 @@ def _why(gpu: GpuInfo, gpus: Sequence[GpuInfo], devices: Sequence[EngineDevice])
     if like and sum(_alike(g, like[0]) for g in gpus) > 1:
         return "the engine does not say which of the equal cards its devices are"
     if not any(not _no_card(d) for d in devices):
-        return "the engine sees no card at all: it may be built for another make, or lack a driver"
+        return "the engine sees no card at all: its driver (Vulkan's, say) may be missing"
     return "the engine does not see this card: it may be built for another make, or lack a driver"

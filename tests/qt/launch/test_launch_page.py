@@ -9,7 +9,7 @@ from launch_samples import make_model, make_rig
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
@@ -495,3 +495,40 @@ def test_nothing_is_cut_at_any_size(
         corner = widget.mapTo(page, widget.rect().bottomRight())
         assert inside.contains(corner)
     assert not page.grab().isNull()
+
+
+# Without a card to plan for
+
+
+def words(page: LaunchPage) -> str:
+    return " ".join(w.text() for w in page.editor.no_card.findChildren(QLabel) if w.isVisible())
+
+
+def test_a_model_without_any_card_leads_to_the_demo_rig(page: LaunchPage, qtbot: QtBot) -> None:
+    page.show_rig(make_rig(0))
+    assert page.editor.no_card.isVisible()
+    assert "No card to plan for" in words(page)
+    assert page.editor.words.text() == "No card was found."
+    button = page.editor.no_card.action_button
+    assert button is not None
+    with qtbot.waitSignal(page.demo_requested, timeout=500):
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_cards_the_engine_cannot_use_are_not_to_be_switched_on(page: LaunchPage) -> None:
+    reason = "the engine sees no card at all"
+    page.show_device_notes({gpu.id: reason for gpu in make_rig().gpus})
+    assert "The engine can use none of the cards" in words(page)
+    assert "The engine sees no card at all." in words(page)
+    assert page.editor.words.text() == "None of the cards can be used."
+    assert not any(switch.isEnabled() for switch in page.editor.cards.switches)
+
+
+def test_cards_that_are_all_off_are_to_be_switched_on(page: LaunchPage) -> None:
+    for switch in page.editor.cards.switches:
+        switch.click()
+    assert "No card takes part" in words(page)
+    button = page.editor.no_card.action_button
+    assert button is not None
+    assert not button.isVisible()
+    assert page.editor.words.text() == "Switch at least one card on."

@@ -10,7 +10,7 @@ from splitrig.views.launch.planner import CardChoice
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.card_chip import CardChip
 from splitrig.views.widgets.switch import Switch
-from splitrig.views.widgets.texts import Panel, line, set_role, text_label
+from splitrig.views.widgets.texts import ElidedLabel, Panel, line, set_role, text_label
 
 
 class _CardRow(QWidget):
@@ -22,8 +22,7 @@ class _CardRow(QWidget):
         self.switch = Switch(theme)
         self._chip = CardChip(theme)
         self._name = text_label(theme, weight=500)
-        self._note = text_label(theme, "", "note", role="muted")
-        self._note.setMinimumWidth(10)
+        self._note = ElidedLabel(text_label(theme, "", "note", role="muted"))
         self._free = text_label(theme, weight=500)
         self._unit = text_label(theme, "GiB free", "note", role="muted")
         row = QHBoxLayout(self)

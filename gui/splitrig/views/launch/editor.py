@@ -1,5 +1,7 @@
 """The page while nothing runs, or comes up: choices on the left, what follows on the right."""
 
+from collections.abc import Sequence
+
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.engine import Phase
@@ -9,6 +11,7 @@ from splitrig.views.launch.knobs_panel import KnobsPanel
 from splitrig.views.launch.loading_panel import LoadingPanel
 from splitrig.views.launch.model_panel import ModelPanel
 from splitrig.views.launch.plan_panel import PlanPanel
+from splitrig.views.launch.planner import CardChoice
 from splitrig.views.launch.split_panel import SplitPanel
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.empty_state import EmptyState
@@ -17,10 +20,9 @@ from splitrig.views.widgets.texts import IconButton, Panel, text_label
 
 LEFT_PX = 548
 NARROW_LEFT_PX = 400
-NO_CARD = (
-    "No card to plan for",
-    "None was found here. The demo rig has two made-up ones, with a real engine on the processor.",
-)
+DEMO = "The demo rig has two made-up cards, with a real engine on the processor."
+NO_CARD = ("No card to plan for", f"None was found here. {DEMO}")
+NONE_USABLE = "The engine can use none of the cards"
 ALL_OFF = ("No card takes part", "Switch at least one card on, and the plan is shown here.")
 
 
@@ -113,14 +115,21 @@ class Editor(QWidget):
         self.split.set_narrow(narrow=narrow)
         self.knobs.set_narrow(narrow=narrow)
 
-    def show_choices(self, *, has_model: bool, n_cards: int) -> None:
+    def show_choices(self, cards: Sequence[CardChoice], *, has_model: bool) -> None:
         """Without a model there is nothing to split and to set, without cards to plan for."""
+        usable = [card for card in cards if not card.reason]
         self._has_model = has_model
-        self.split.setVisible(has_model and n_cards > 0)
+        self.split.setVisible(has_model and bool(usable))
         self.knobs.setVisible(has_model)
-        self.no_card.set_text(*(ALL_OFF if n_cards else NO_CARD))
+        if usable:
+            self.no_card.set_text(*ALL_OFF)
+        elif cards:
+            reasons = ", ".join(dict.fromkeys(card.reason for card in cards))
+            self.no_card.set_text(NONE_USABLE, f"{reasons[:1].upper()}{reasons[1:]}. {DEMO}")
+        else:
+            self.no_card.set_text(*NO_CARD)
         if self.no_card.action_button is not None:
-            self.no_card.action_button.setVisible(not n_cards)
+            self.no_card.action_button.setVisible(not usable)
 
     def show_state(self, phase: Phase, plan: Plan | None, words: str) -> None:
         """Lock or open the choices, show the face that belongs to the phase, and the foot."""

@@ -319,7 +319,7 @@ class LaunchPage(QWidget):
         self.editor.cards.show_cards(cards)
         self.editor.split.show_cards([card for card in cards if card.used])
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
-        self.editor.show_choices(has_model=planner.model is not None, n_cards=len(cards))
+        self.editor.show_choices(cards, has_model=planner.model is not None)
         self.plan = planner.plan()
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
@@ -347,7 +347,10 @@ class LaunchPage(QWidget):
         if self.planner.model is None:
             return "Choose a model first."
         if self.plan is None:
-            return "Switch at least one card on." if self.planner.cards else "No card was found."
+            cards = self.planner.cards
+            if any(not card.reason for card in cards):
+                return "Switch at least one card on."
+            return "None of the cards can be used." if cards else "No card was found."
         return load_text(self.plan)
 
     def _show_phase(self) -> None:
