@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -354,3 +355,14 @@ def test_an_engine_given_up_is_gone_before_that_is_told(start_fake: StartFake) -
     assert pid is not None
     watched.wait(Phase.FAILED, most_s=5)
     assert running([pid]) == []
+
+
+def test_memory_the_computer_does_not_have_is_not_lent(watch: Watch) -> None:
+    watched = watch()
+    request, plan = planned(3.0, 1.0)
+    big = tuple(replace(device, model_bytes=2**50) for device in plan.devices)
+    watched.start(request, replace(plan, devices=big))
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "2,097,152.1 GiB are needed" in failed.failure.message
+    assert failed.failure.hint

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
+
 from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineStatus, Failure, LaunchRequest, Phase
 from splitrig.core.engine_log import TroubleKind, read_line
@@ -29,6 +31,7 @@ from splitrig.core.engine_machine import (
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
+from splitrig.core.units import gib_text
 from splitrig.services.engines.llama_server import (
     Cancelled,
     LlamaServer,
@@ -300,6 +303,7 @@ class Supervisor:
                 self.ask_devices(rig, request.model, self._stop.is_set)
             names = self._names_for(request)
             if names is None:
+                _check_lendable(self.status.plan)
                 count = max(len(request.gpu_ids), 1)
                 lender = RpcServer(server, count, self._on_helper_lines, self._stop.is_set)
                 names = lender.device_names
@@ -473,6 +477,22 @@ def _as_planned(request: LaunchRequest, plan: Plan | None) -> LaunchRequest:
     if plan is None or request.plan.split is not None or not plan.split:
         return request
     return replace(request, plan=replace(request.plan, split=plan.split))
+
+
+def _check_lendable(plan: Plan | None) -> None:
+    """Make sure that the computer has the memory it is to lend as cards.
+
+    Raises:
+        EngineError: It has less; loading would make it swap, or end other programs.
+    """
+    needed = sum(device.used_bytes for device in plan.devices) if plan is not None else 0
+    there = psutil.virtual_memory().available
+    if needed > there:
+        raise EngineError(
+            f"The demo rig's cards are this computer's memory: {gib_text(needed)} GiB are needed, "
+            f"{gib_text(there)} are free.",
+            "Choose a smaller model or a shorter context; the demo model fits everywhere.",
+        )
 
 
 def _own_fault(unexpected: Exception) -> Failure:
