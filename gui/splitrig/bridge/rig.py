@@ -8,6 +8,7 @@ from splitrig.bridge.pump import Pump
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import Rig
 from splitrig.core.history import History, MarkKind
+from splitrig.core.link import BusyLinks
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 
@@ -19,6 +20,11 @@ class RigBridge(QObject):
         sampled: `Rig`, with every reading.
         changed: `Rig`, when cards came, went or were lost, or when the sources' notes changed.
         history_changed: `History`, after each reading that was added to it.
+
+    Attributes:
+        rig: The last reading; `None` before the first.
+        history: The readings of the last hour.
+        links: The PCIe links seen under load, for `core.advice`.
     """
 
     sampled = Signal(object)
@@ -29,6 +35,7 @@ class RigBridge(QObject):
         super().__init__()
         self.rig: Rig | None = None
         self.history = History() if history is None else history
+        self.links = BusyLinks()
         self._rates: tuple[float | None, float | None] = (None, None)
         self._latched: tuple[float | None, float | None] = (None, None)
         self._loading = False
@@ -92,6 +99,7 @@ class RigBridge(QObject):
         before, self.rig = self.rig, rig
         tok_s, prompt_tok_s = self._latched
         self._latched = self._rates
+        self.links.add(rig)
         self.history.append(rig, tok_s=tok_s, prompt_tok_s=prompt_tok_s)
         if before is None or _shape(before) != _shape(rig):
             self.changed.emit(rig)

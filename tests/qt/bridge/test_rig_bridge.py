@@ -9,6 +9,7 @@ from splitrig.bridge.rig import RigBridge
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
 from splitrig.core.history import MarkKind, Rate
+from splitrig.core.link import Link
 from splitrig.services.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def test_changed_is_only_about_cards_losses_and_notes(qtbot: QtBot) -> None:
     ):
         s.post(rig)
     assert [r.time_s for r in s.changed] == [1.0, 3.0, 5.0]
+
+
+def test_links_seen_under_load_are_remembered(qtbot: QtBot) -> None:
+    s = Setup()
+    for time_s, load, gen in ((1.0, 95.0, 3), (2.0, 2.0, 1)):
+        sample = GpuSample(id="a", utilization_pct=load, pcie_gen=gen, pcie_lanes=16)
+        s.post(Rig(time_s=time_s, gpus=(CARD,), samples={"a": sample}))
+    assert s.bridge.links.best("a") == Link(3, 16)
 
 
 def test_speeds_hold_until_they_change(qtbot: QtBot) -> None:
