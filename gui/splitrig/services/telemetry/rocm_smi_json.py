@@ -99,13 +99,7 @@ def _info(label: str, box: Box, specs: SpecTable, driver: str | None) -> GpuInfo
     device_id, revision = _device_id(box), box.get("device rev")
     total, _ = _vram(box)
     reported = _reported_name(box)
-    spec = specs.find(
-        # 'RX 6800/6800 XT' names several cards and would match the first of them.
-        name=reported if reported and not re.search(r"\w/\w", reported) else None,
-        device_id=device_id,
-        revision=revision,
-        vram_bytes=total,
-    )
+    spec = specs.find(name=reported, device_id=device_id, revision=revision, vram_bytes=total)
     pci = normal_pci(box.get("pci bus", ""))
     uuid = _uuid(box)
     gfx = _clean(box.get("gfx version"))
