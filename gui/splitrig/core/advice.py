@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
+from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor, names_among
 from splitrig.core.link import BusyLinks, missing_lanes, telling_link
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.units import GIB, gib_text, number_text
@@ -69,15 +69,13 @@ _RANK = {Severity.DANGER: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def _cards(rig: Rig) -> tuple[_Card, ...]:
-    names = [gpu.short_name for gpu in rig.gpus]
+    names = names_among(rig.gpus)
     cards = []
     for gpu in rig.gpus:
         sample = rig.samples.get(gpu.id)
         if sample is not None and sample.lost:
             continue
-        twin = names.count(gpu.short_name) > 1
-        name = f"{gpu.short_name} at {gpu.pci or gpu.id}" if twin else gpu.short_name
-        cards.append(_Card(gpu, sample, name))
+        cards.append(_Card(gpu, sample, names[gpu.id]))
     discrete = tuple(card for card in cards if not card.gpu.integrated)
     return discrete or tuple(cards)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from splitrig.core.errors import TelemetryError
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Severity
 from splitrig.core.specs import SpecTable
+from splitrig.services.telemetry.drm import AMD, DRM_ROOT, devices_of
 from splitrig.services.telemetry.rocm_smi_json import RocmCards, parse_rocm_smi
 from splitrig.services.telemetry.source import SourceFailedError
 from splitrig.services.telemetry.tool import Ending, Run, Tool
@@ -24,7 +25,6 @@ ARGUMENTS = (
     "--json",
 )
 _USUAL_PLACE = Path("/opt/rocm/bin/rocm-smi")
-_AMD = "0x1002"
 
 
 class RocmSmiSource:
@@ -47,7 +47,7 @@ class RocmSmiSource:
         command: Path | None = None,
         interval_s: float = 5.0,
         timeout_s: float = 5.0,
-        drm_root: Path = Path("/sys/class/drm"),
+        drm_root: Path = DRM_ROOT,
     ) -> None:
         self.interval_s = interval_s
         self._specs = specs
@@ -83,7 +83,7 @@ class RocmSmiSource:
         command = self._find()
         if command is None:
             self._ids = ()
-            self._state = _missing_note(kernel_lists_amd=lists_amd(self._drm_root))
+            self._state = _missing_note(kernel_lists_amd=bool(devices_of(self._drm_root, AMD)))
             return ()
         self._tool = Tool([str(command), *ARGUMENTS], self._timeout_s)
         if self._closed:
@@ -147,7 +147,7 @@ class RocmSmiSource:
             if cards is not None:
                 return cards
             # On a machine without an AMD card it prints nothing, or an empty object.
-            if run.output.strip() in ("", "{}") and not lists_amd(self._drm_root):
+            if run.output.strip() in ("", "{}") and not devices_of(self._drm_root, AMD):
                 return RocmCards((), ())
         raise SourceFailedError(self._failure(run))
 
@@ -167,15 +167,6 @@ class RocmSmiSource:
             return _note("empty", warning, "rocm-smi printed nothing", again)
         message = "rocm-smi printed something else than readings"
         return _note("garbage", warning, message, "AMD cards are left out. " + again)
-
-
-def lists_amd(drm_root: Path) -> bool:
-    """Whether the kernel lists a card of AMD; False where it cannot tell."""
-    try:
-        files = sorted(drm_root.glob("card*/device/vendor"))
-        return any(file.read_text("ascii", "replace").strip("\0\n ") == _AMD for file in files)
-    except OSError:
-        return False
 
 
 def _missing_note(*, kernel_lists_amd: bool) -> Note:

@@ -13,6 +13,7 @@ from splitrig.core.specs import parse_specs
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
 from splitrig.services.telemetry.demo import DemoSource
+from splitrig.services.telemetry.drm import DRM_ROOT
 from splitrig.services.telemetry.merge import merge
 from splitrig.services.telemetry.nvml import NvmlSource
 from splitrig.services.telemetry.reader import REPROBE_S, Reader
@@ -52,10 +53,10 @@ def default_sources(
             f"The source '{only}' does not work yet.", f"Use one of {', '.join(READY_NAMES)}."
         )
     specs = parse_specs(resource("gpu_specs.csv").read_text(encoding="utf-8"))
-    root = Path("/sys/class/drm") if drm_root is None else drm_root
+    root = DRM_ROOT if drm_root is None else drm_root
     sources: list[Source] = []
     if only in (None, "nvml"):
-        sources.append(NvmlSource(specs))
+        sources.append(NvmlSource(specs, drm_root=root))
     if only == "rocm-smi" or (only is None and sys.platform != "win32"):
         sources.append(RocmSmiSource(specs, drm_root=root))
     return tuple(sources)
