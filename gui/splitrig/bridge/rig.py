@@ -1,7 +1,5 @@
 """The cards for the window: the last reading, the history, and what the engine did meanwhile."""
 
-import time
-
 from PySide6.QtCore import QObject, Signal, Slot
 
 from splitrig.bridge.pump import Pump
@@ -9,6 +7,7 @@ from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import Rig
 from splitrig.core.history import History, MarkKind
 from splitrig.core.link import BusyLinks
+from splitrig.services import clock
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 
@@ -89,11 +88,11 @@ class RigBridge(QObject):
 
     def mark_started(self, kind: MarkKind) -> None:
         """Begin a span in the history now."""
-        self.history.begin(kind, time.monotonic())
+        self.history.begin(kind, clock.now_s())
 
     def mark_ended(self, kind: MarkKind) -> None:
         """End a span in the history now; harmless when none is open."""
-        self.history.end(kind, time.monotonic())
+        self.history.end(kind, clock.now_s())
 
     def _on_rig(self, rig: Rig) -> None:
         before, self.rig = self.rig, rig

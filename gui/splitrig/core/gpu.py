@@ -156,7 +156,7 @@ class Rig:
     """All cards at one moment.
 
     Attributes:
-        time_s: `time.monotonic()` of the reading.
+        time_s: Time of the reading, seconds on a clock that counts through suspend.
         gpus: The cards in a stable order: PCI address, then id.
         samples: The last reading of each card by id; a card without one has not been read.
         notes: What the sources have to say: driver missing, a tool that hangs, a lost card.

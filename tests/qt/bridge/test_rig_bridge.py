@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import pytest
 from pytestqt.qtbot import QtBot
 
 from splitrig.bridge.pump import Pump
@@ -10,6 +11,7 @@ from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
 from splitrig.core.history import MarkKind, Rate
 from splitrig.core.link import Link
+from splitrig.services import clock
 from splitrig.services.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -110,6 +112,16 @@ def test_loading_prompt_and_answer_leave_spans(qtbot: QtBot) -> None:
     marks = tuple(s.bridge.history.marks())
     assert [m.kind for m in marks] == [MarkKind.LOAD, MarkKind.PROMPT, MarkKind.ANSWER]
     assert all(m.end_s is not None and m.end_s >= m.start_s for m in marks)
+
+
+def test_spans_lie_on_the_clock_of_the_readings(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts through a sleep of the machine, which `time.monotonic` does not on Linux."""
+    monkeypatch.setattr(clock, "now_s", lambda: 5e8)
+    s = Setup()
+    s.bridge.start_prompt()
+    assert [mark.start_s for mark in s.bridge.history.marks()] == [5e8]
 
 
 def test_a_ready_engine_is_silent_before_its_first_answer(qtbot: QtBot) -> None:

@@ -106,6 +106,7 @@ class NvmlSource:
 
     name = "nvml"
     interval_s = 0.0
+    limit_s = 0.0
 
     def __init__(self, specs: SpecTable, *, drm_root: Path = DRM_ROOT) -> None:
         self._specs = specs

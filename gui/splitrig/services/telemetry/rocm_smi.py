@@ -46,10 +46,11 @@ class RocmSmiSource:
         *,
         command: Path | None = None,
         interval_s: float = 5.0,
-        timeout_s: float = 5.0,
+        timeout_s: float = 10.0,
         drm_root: Path = DRM_ROOT,
     ) -> None:
         self.interval_s = interval_s
+        self.limit_s = timeout_s
         self._specs = specs
         self._command = command
         self._timeout_s = timeout_s
