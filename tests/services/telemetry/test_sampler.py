@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 from tests.fakes.nvml import fake_nvml
+from tests.fakes.rocm_smi import script
+from tests.services.telemetry.test_rocm_smi import RX6700
 
 from splitrig.core.errors import TelemetryError
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig, Vendor
@@ -93,9 +95,7 @@ def test_a_rig_comes_at_every_interval(start):
 
 def test_cards_of_all_sources_stand_in_one_rig(start, driver, specs, make_tool):
     driver(fake_nvml.MIXED)
-    from tests.services.telemetry.test_rocm_smi import RX6700, printing
-
-    amd = RocmSmiSource(specs, command=make_tool(printing(RX6700)))
+    amd = RocmSmiSource(specs, command=make_tool(script(RX6700)))
     sampler, _ = start(NvmlSource(specs), amd)
     rig = wait_for(sampler, lambda r: len(r.gpus) == 3 and len(r.samples) == 3)
     assert [gpu.pci for gpu in rig.gpus] == ["0000:01:00.0", "0000:02:00.0", "0000:07:00.0"]
@@ -171,6 +171,22 @@ def test_one_failed_run_does_not_blank_the_cards_of_an_expensive_source(start):
     # The next run mends it: no new look for cards is waited for.
     wait_for(sampler, lambda r: not r.notes, 2.0)
     assert source.probes == 1
+    assert all(rig.samples for rig in box.drain())
+
+
+def test_a_rocm_smi_that_hangs_once_blanks_nothing(start, specs, make_tool, tmp_path):
+    runs = str(tmp_path / "runs")
+    hang = f"open({runs!r}, 'a').write('x')\nif len(open({runs!r}).read()) == 2: time.sleep(60)\n"
+    tool = make_tool(hang + script(RX6700))
+    source = RocmSmiSource(
+        specs, command=tool, run_every_s=1.0, timeout_s=1.5, drm_root=tmp_path / "drm"
+    )
+    source.interval_s = 0.3
+    sampler, box = start(source)
+    wait_for(sampler, lambda r: r.samples)
+    box.drain()
+    wait_for(sampler, lambda r: "rocm-smi-hangs" in note_ids(r))
+    wait_for(sampler, lambda r: not r.notes)
     assert all(rig.samples for rig in box.drain())
 
 
