@@ -324,7 +324,7 @@ class Desktop(QObject):
     def _on_sampled(self, rig: Rig) -> None:
         from splitrig.core.advice import advise
 
-        self.rig_page.show_notes(advise(rig, self.launch_page.plan))
+        self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
     def _on_cards_changed(self, rig: Rig) -> None:

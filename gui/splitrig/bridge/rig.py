@@ -1,13 +1,13 @@
 """The cards for the window: the last reading, the history, and what the engine did meanwhile."""
 
-import time
-
 from PySide6.QtCore import QObject, Signal, Slot
 
 from splitrig.bridge.pump import Pump
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import Rig
 from splitrig.core.history import History, MarkKind
+from splitrig.core.link import BusyLinks
+from splitrig.services import clock
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 
@@ -19,6 +19,11 @@ class RigBridge(QObject):
         sampled: `Rig`, with every reading.
         changed: `Rig`, when cards came, went or were lost, or when the sources' notes changed.
         history_changed: `History`, after each reading that was added to it.
+
+    Attributes:
+        rig: The last reading; `None` before the first.
+        history: The readings of the last hour.
+        links: The PCIe links seen under load, for `core.advice`.
     """
 
     sampled = Signal(object)
@@ -29,6 +34,7 @@ class RigBridge(QObject):
         super().__init__()
         self.rig: Rig | None = None
         self.history = History() if history is None else history
+        self.links = BusyLinks()
         self._rates: tuple[float | None, float | None] = (None, None)
         self._latched: tuple[float | None, float | None] = (None, None)
         self._loading = False
@@ -82,16 +88,17 @@ class RigBridge(QObject):
 
     def mark_started(self, kind: MarkKind) -> None:
         """Begin a span in the history now."""
-        self.history.begin(kind, time.monotonic())
+        self.history.begin(kind, clock.now_s())
 
     def mark_ended(self, kind: MarkKind) -> None:
         """End a span in the history now; harmless when none is open."""
-        self.history.end(kind, time.monotonic())
+        self.history.end(kind, clock.now_s())
 
     def _on_rig(self, rig: Rig) -> None:
         before, self.rig = self.rig, rig
         tok_s, prompt_tok_s = self._latched
         self._latched = self._rates
+        self.links.add(rig)
         self.history.append(rig, tok_s=tok_s, prompt_tok_s=prompt_tok_s)
         if before is None or _shape(before) != _shape(rig):
             self.changed.emit(rig)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
+from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor, names_among
+from splitrig.core.link import BusyLinks, missing_lanes, telling_link
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.units import GIB, gib_text, number_text
 
@@ -12,9 +13,6 @@ VRAM_GAP_BYTES = GIB
 """Smaller differences are firmware's and ECC's, not another size of card."""
 PACE_GAP = 1.15
 """From this ratio of bandwidths on, the slower card is felt."""
-BUSY_FROM_PCT = 50
-"""A link slows down at idle, and a desktop alone can load a card that idles at low clocks by a
-third; its speed says something only from this load on."""
 MARGIN_BYTES = 256 * 1024**2
 """Less free memory than this can be taken by a browser window at any time."""
 CAP_TOLERANCE = 0.02
@@ -36,13 +34,8 @@ class _Card:
         known = self.gpu.vram_total_bytes
         return known if known is not None or self.sample is None else self.sample.vram_total_bytes
 
-    @property
-    def busy(self) -> bool:
-        load = None if self.sample is None else self.sample.utilization_pct
-        return load is not None and load >= BUSY_FROM_PCT
 
-
-def advise(rig: Rig, plan: Plan | None = None) -> tuple[Note, ...]:
+def advise(rig: Rig, plan: Plan | None = None, links: BusyLinks | None = None) -> tuple[Note, ...]:
     """Everything worth saying about these cards, the gravest first.
 
     Lost cards are left out (their source tells of them), and so is a processor's own graphics
@@ -52,6 +45,7 @@ def advise(rig: Rig, plan: Plan | None = None) -> tuple[Note, ...]:
         rig: The cards and their readings.
         plan: The plan in view; rules that compare cards then look at its cards only, and each
             card is checked for room.
+        links: The links seen under load before; without it they are judged by this reading alone.
 
     Returns:
         Notes with the ids `low-vram`, `power-cap`, `narrow-link`, `slow-link`, `vram-mismatch`,
@@ -62,7 +56,7 @@ def advise(rig: Rig, plan: Plan | None = None) -> tuple[Note, ...]:
     notes = [
         *(_low_vram(plan, cards) if plan is not None else ()),
         *(note for card in cards for note in _power_cap(card)),
-        *(note for card in cards for note in _link(card)),
+        *(note for card in cards for note in _link(card, links)),
         *_vram_mismatch(together),
         *_bandwidth_mismatch(together),
         *_vendor_mismatch(together),
@@ -75,15 +69,13 @@ _RANK = {Severity.DANGER: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def _cards(rig: Rig) -> tuple[_Card, ...]:
-    names = [gpu.short_name for gpu in rig.gpus]
+    names = names_among(rig.gpus)
     cards = []
     for gpu in rig.gpus:
         sample = rig.samples.get(gpu.id)
         if sample is not None and sample.lost:
             continue
-        twin = names.count(gpu.short_name) > 1
-        name = f"{gpu.short_name} at {gpu.pci or gpu.id}" if twin else gpu.short_name
-        cards.append(_Card(gpu, sample, name))
+        cards.append(_Card(gpu, sample, names[gpu.id]))
     discrete = tuple(card for card in cards if not card.gpu.integrated)
     return discrete or tuple(cards)
 
@@ -196,18 +188,14 @@ def _capability(card: _Card) -> tuple[int, int] | None:
     return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
 
 
-def _link(card: _Card) -> Iterator[Note]:
-    """A link below what the card can do: lanes, and under load also the generation.
-
-    NVIDIA's driver keeps the lanes at idle and lowers the generation only. amdgpu lowers both,
-    so the lanes of other makers' cards count under load only.
-    """
-    gpu, sample = card.gpu, card.sample
-    if sample is None:
+def _link(card: _Card, links: BusyLinks | None) -> Iterator[Note]:
+    """A link below what the card can do: lanes and generation."""
+    gpu = card.gpu
+    if card.sample is None:
         return
-    lanes, most = sample.pcie_lanes, gpu.pcie_lanes_max
-    narrow = lanes is not None and most is not None and 0 < lanes < most
-    if narrow and lanes and most and (card.busy or gpu.vendor is Vendor.NVIDIA):
+    link = telling_link(gpu, card.sample, links)
+    lanes, most = link.lanes, gpu.pcie_lanes_max
+    if missing_lanes(gpu, link) and lanes and most:
         yield Note(
             id="narrow-link",
             # Two cards on eight lanes each are how consumer boards are built, and cost little.
@@ -218,8 +206,8 @@ def _link(card: _Card) -> Iterator[Note]:
             f"manual names the slot with {most} lanes.",
             gpu_ids=(gpu.id,),
         )
-    gen, best = sample.pcie_gen, gpu.pcie_gen_max
-    if card.busy and gen is not None and best is not None and 0 < gen < best:
+    gen, best = link.gen, gpu.pcie_gen_max
+    if gen is not None and best is not None and gen < best:
         width = lanes or most or 16
         yield Note(
             id="slow-link",
@@ -277,15 +265,14 @@ def _low_vram(plan: Plan, cards: Sequence[_Card]) -> Iterator[Note]:
             continue
         name = names.get(device.id, device.name)
         over = device.free_bytes < 0
-        missing = -device.free_bytes if over else MARGIN_BYTES - device.free_bytes
         yield Note(
             id="low-vram",
             severity=Severity.DANGER if over else Severity.WARNING,
-            message=f"{name} is {_missing_text(missing)} GiB over"
+            message=f"{name} is {_missing_text(-device.free_bytes)} GiB over"
             if over
             else f"{number_text(device.free_bytes / 1024**2)} MiB stay free on {name}",
             detail=("" if over else "A browser or a game can take that while the engine loads. ")
-            + _relief(plan, device, missing, names),
+            + _relief(plan, device, names),
             gpu_ids=(device.id,),
         )
 
@@ -295,8 +282,12 @@ def _missing_text(n_bytes: int) -> str:
     return number_text(max(n_bytes / GIB, 0.1), 1)
 
 
-def _relief(plan: Plan, device: DevicePlan, missing: int, names: dict[str, str]) -> str:
-    """How many layers to move and where to; else what makes the whole smaller."""
+def _relief(plan: Plan, device: DevicePlan, names: dict[str, str]) -> str:
+    """How many layers to move and where to; else what makes the whole smaller.
+
+    Both cards keep the margin, so that following the advice leads to no other one.
+    """
+    missing = MARGIN_BYTES - device.free_bytes
     per_layer = (device.model_bytes + device.kv_bytes) / max(device.n_layers, 1)
     n_layers = math.ceil(missing / per_layer) if per_layer else 0
     others = [d for d in plan.devices if d.id != device.id]

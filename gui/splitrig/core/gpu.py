@@ -1,6 +1,6 @@
 """Cards: what is fixed about them and what was read from them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -69,6 +69,15 @@ class GpuInfo:
         for prefix in ("NVIDIA ", "AMD ", "Intel(R) ", "GeForce ", "Radeon "):
             name = name.removeprefix(prefix)
         return name if name[:1].isalpha() or name[:1].isdigit() else self.name
+
+
+def names_among(gpus: Collection[GpuInfo]) -> dict[str, str]:
+    """The name each of these cards goes by, by id: its short name, with the address of twins."""
+    short = [gpu.short_name for gpu in gpus]
+    return {
+        gpu.id: f"{name} at {gpu.pci or gpu.id}" if short.count(name) > 1 else name
+        for gpu, name in zip(gpus, short, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +156,7 @@ class Rig:
     """All cards at one moment.
 
     Attributes:
-        time_s: `time.monotonic()` of the reading.
+        time_s: Time of the reading, seconds on a clock that counts through suspend.
         gpus: The cards in a stable order: PCI address, then id.
         samples: The last reading of each card by id; a card without one has not been read.
         notes: What the sources have to say: driver missing, a tool that hangs, a lost card.

@@ -54,8 +54,8 @@ class Mark:
 
     Attributes:
         kind: What happened.
-        start_s: Begin, monotonic seconds.
-        end_s: End, monotonic seconds; `None` while it goes on.
+        start_s: Begin, seconds on the clock of `Rig.time_s`.
+        end_s: End, likewise; `None` while it goes on.
     """
 
     kind: MarkKind
@@ -102,7 +102,7 @@ class Window:
     """A look at the newest part of a `History`; valid until its next `append`.
 
     Attributes:
-        time_s: Monotonic seconds of each row, ascending, float64.
+        time_s: `Rig.time_s` of each row, ascending, float64.
         marks: Spans that touch the window, oldest first.
     """
 
@@ -171,7 +171,7 @@ class History:
 
     @property
     def last_s(self) -> float | None:
-        """Time of the newest row, monotonic seconds; `None` while empty."""
+        """`Rig.time_s` of the newest row; `None` while empty."""
         return self._last_s
 
     def append(

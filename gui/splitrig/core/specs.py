@@ -107,14 +107,19 @@ class SpecTable:
         revision: str | None = None,
         vram_bytes: int | None = None,
     ) -> tuple[GpuSpec, ...]:
-        """All rows that fit, in the table's order; the arguments are those of `find`."""
+        """All rows that fit, in the table's order; the arguments are those of `find`.
+
+        Cards of different names share an id (RX 7700, 7700 XT and 7800 XT), so the id alone
+        decides only where the name does not tell one card from another.
+        """
         by_id = self._by_id(device_id, revision)
         by_name = self._by_name(name)
-        found = tuple(s for s in by_id if s in by_name) or by_id or by_name
-        if vram_bytes is not None:
+        found = tuple(s for s in by_id if s in by_name)
+        if found or not by_id:
             # A card with doubled memory fits no size; its other figures still hold.
-            found = tuple(s for s in found if s.has_size(vram_bytes)) or found
-        return found
+            found = found or by_name
+            return _of_size(found, vram_bytes) or found
+        return () if _names_one_card(name) else _of_size(by_id, vram_bytes)
 
     def by_name(self, name: str, vram_bytes: int | None = None) -> GpuSpec | None:
         """The card a person means by a name; the commonest one where variants share it."""
@@ -135,7 +140,22 @@ class SpecTable:
             return ()
         plain = " ".join(name.split()).casefold()
         exact = tuple(s for s in self.specs if plain in (s.name.casefold(), s.full_name.casefold()))
-        return exact or tuple(s for s in self.specs if s.pattern.search(name))
+        return exact or tuple(s for s in self.specs if _is_named(s, name))
+
+
+def _of_size(specs: tuple[GpuSpec, ...], vram_bytes: int | None) -> tuple[GpuSpec, ...]:
+    return tuple(s for s in specs if vram_bytes is None or s.has_size(vram_bytes))
+
+
+def _names_one_card(name: str | None) -> bool:
+    """It has a model number and is no list: not 'AMD Radeon Graphics', not 'RX 6800/6800 XT'."""
+    return name is not None and "/" not in name and re.search(r"\d{3}", name) is not None
+
+
+def _is_named(spec: GpuSpec, name: str) -> bool:
+    """Whether a driver's name means this row; a list of cards means a row for this very list."""
+    match = spec.pattern.search(name)
+    return match is not None and ("/" in match[0] or "/" not in name)
 
 
 def hex_digits(text: str | None, width: int) -> str | None:

@@ -12,8 +12,9 @@
  *   error NAME CODE        this function answers with this error on this card
  *   lost                   nothing answers any more for this card
  *   uuid pci device_id total_mib used_mib reserved_mib load power_mw limit_mw default_mw
- *   temperature fan sm_mhz memory_mhz max_memory_mhz bus_bits gen lanes max_gen max_lanes
- *   reasons arch major minor
+ *   temperature fan sm_mhz memory_mhz max_memory_mhz bus_bits gen lanes reasons arch major minor
+ *   max_gen max_lanes      of card and slot together
+ *   own_gen                of the card alone
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -34,7 +35,7 @@ typedef struct {
     char name[TEXT], uuid[TEXT], pci[32];
     unsigned long device_id, total_mib, used_mib, reserved_mib, load, power_mw, limit_mw, default_mw;
     unsigned long temperature, fan, sm_mhz, memory_mhz, max_memory_mhz, bus_bits;
-    unsigned long gen, lanes, max_gen, max_lanes, reasons, arch, major, minor;
+    unsigned long gen, lanes, max_gen, max_lanes, own_gen, reasons, arch, major, minor;
     int lost, n_faults;
     Fault faults[MAX_ERRORS];
 } Card;
@@ -62,8 +63,8 @@ static int set_number(Card *card, const char *key, const char *rest)
 #define F(x) { #x, offsetof(Card, x) }
         F(device_id), F(total_mib), F(used_mib), F(reserved_mib), F(load), F(power_mw), F(limit_mw),
         F(default_mw), F(temperature), F(fan), F(sm_mhz), F(memory_mhz), F(max_memory_mhz),
-        F(bus_bits), F(gen), F(lanes), F(max_gen), F(max_lanes), F(reasons), F(arch), F(major),
-        F(minor),
+        F(bus_bits), F(gen), F(lanes), F(max_gen), F(max_lanes), F(own_gen), F(reasons),
+        F(arch), F(major), F(minor),
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!strcmp(key, fields[i].key)) {
@@ -248,7 +249,7 @@ NUMBER_CALL(nvmlDeviceGetCurrPcieLinkGeneration, gen)
 NUMBER_CALL(nvmlDeviceGetCurrPcieLinkWidth, lanes)
 NUMBER_CALL(nvmlDeviceGetMaxPcieLinkGeneration, max_gen)
 NUMBER_CALL(nvmlDeviceGetMaxPcieLinkWidth, max_lanes)
-NUMBER_CALL(nvmlDeviceGetGpuMaxPcieLinkGeneration, max_gen)
+NUMBER_CALL(nvmlDeviceGetGpuMaxPcieLinkGeneration, own_gen)
 
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *out)
 {

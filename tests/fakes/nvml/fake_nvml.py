@@ -21,15 +21,15 @@ _4090 = {
     "device_id": "0x2684", "total_mib": 24564, "used_mib": 420, "reserved_mib": 438,
     "load": 3, "power_mw": 24150, "limit_mw": 450000, "default_mw": 450000, "temperature": 41,
     "fan": 0, "sm_mhz": 210, "memory_mhz": 405, "max_memory_mhz": 10501, "bus_bits": 384,
-    "gen": 1, "lanes": 16, "max_gen": 4, "max_lanes": 16, "reasons": 1, "arch": 8,
-    "major": 8, "minor": 9,
+    "gen": 1, "lanes": 16, "max_gen": 4, "max_lanes": 16, "own_gen": 4, "reasons": 1,
+    "arch": 8, "major": 8, "minor": 9,
 }  # fmt: skip
 _3080 = {
     "device_id": "0x2206", "total_mib": 10240, "used_mib": 210, "reserved_mib": 245,
     "load": 0, "power_mw": 31000, "limit_mw": 320000, "default_mw": 320000, "temperature": 38,
     "fan": 30, "sm_mhz": 210, "memory_mhz": 405, "max_memory_mhz": 9501, "bus_bits": 320,
-    "gen": 1, "lanes": 16, "max_gen": 4, "max_lanes": 16, "reasons": 1, "arch": 7,
-    "major": 8, "minor": 6,
+    "gen": 1, "lanes": 16, "max_gen": 4, "max_lanes": 16, "own_gen": 4, "reasons": 1,
+    "arch": 7, "major": 8, "minor": 6,
 }  # fmt: skip
 _3090 = {
     **_3080, "device_id": "0x2204", "total_mib": 24576, "limit_mw": 350000, "default_mw": 350000,
@@ -71,6 +71,7 @@ DRIVER_ABSENT = None
 def changed(number: int = 1, **changes: object) -> str:
     """MIXED with the second (or the first) card changed."""
     kinds = [("NVIDIA GeForce RTX 4090", _4090), ("NVIDIA GeForce RTX 3080", _3080)]
+    kinds[number] = (str(changes.pop("name", kinds[number][0])), kinds[number][1])
     return rig(
         *(
             card(name, n, values, **(changes if n == number else {}))

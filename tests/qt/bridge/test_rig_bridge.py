@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import pytest
 from pytestqt.qtbot import QtBot
 
 from splitrig.bridge.pump import Pump
@@ -9,6 +10,8 @@ from splitrig.bridge.rig import RigBridge
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor
 from splitrig.core.history import MarkKind, Rate
+from splitrig.core.link import Link
+from splitrig.services import clock
 from splitrig.services.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -66,6 +69,14 @@ def test_changed_is_only_about_cards_losses_and_notes(qtbot: QtBot) -> None:
     assert [r.time_s for r in s.changed] == [1.0, 3.0, 5.0]
 
 
+def test_links_seen_under_load_are_remembered(qtbot: QtBot) -> None:
+    s = Setup()
+    for time_s, load, gen in ((1.0, 95.0, 3), (2.0, 2.0, 1)):
+        sample = GpuSample(id="a", utilization_pct=load, pcie_gen=gen, pcie_lanes=16)
+        s.post(Rig(time_s=time_s, gpus=(CARD,), samples={"a": sample}))
+    assert s.bridge.links.best("a") == Link(3, 16)
+
+
 def test_speeds_hold_until_they_change(qtbot: QtBot) -> None:
     s = Setup()
     s.bridge.set_rates(33.0, 0.0)
@@ -101,6 +112,16 @@ def test_loading_prompt_and_answer_leave_spans(qtbot: QtBot) -> None:
     marks = tuple(s.bridge.history.marks())
     assert [m.kind for m in marks] == [MarkKind.LOAD, MarkKind.PROMPT, MarkKind.ANSWER]
     assert all(m.end_s is not None and m.end_s >= m.start_s for m in marks)
+
+
+def test_spans_lie_on_the_clock_of_the_readings(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts through a sleep of the machine, which `time.monotonic` does not on Linux."""
+    monkeypatch.setattr(clock, "now_s", lambda: 5e8)
+    s = Setup()
+    s.bridge.start_prompt()
+    assert [mark.start_s for mark in s.bridge.history.marks()] == [5e8]
 
 
 def test_a_ready_engine_is_silent_before_its_first_answer(qtbot: QtBot) -> None:

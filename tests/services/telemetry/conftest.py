@@ -1,6 +1,7 @@
 """Fake drivers and tools for the telemetry tests."""
 
 import ctypes
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.fakes.nvml import fake_nvml
 
 from splitrig.core.specs import SpecTable, parse_specs
 from splitrig.services.store.resources import resource
+
+RECORDED = Path(__file__).parents[2] / "recorded" / "telemetry"
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,13 @@ def make_tool(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def sysfs_tree(tmp_path: Path) -> Callable[[str], Path]:
+    """Copy a recorded /sys/class/drm, so that its files may be changed."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(RECORDED / "sysfs" / name, tmp_path / "drm"))
+
+    return copy

@@ -72,6 +72,20 @@ def test_the_cards_own_lanes_count_not_those_of_its_slot(source, driver):
     assert source.sample()[B].pcie_lanes == 4
 
 
+UNLISTED = {"name": "NVIDIA Graphics Device", "device_id": "0x2ff0"}
+
+
+@pytest.mark.parametrize(("both", "own"), [(16, 16), (8, None), (4, None)])
+def test_lanes_of_card_and_slot_tell_nothing_of_an_unlisted_card_but_16(source, driver, both, own):
+    driver(fake_nvml.changed(1, **UNLISTED, lanes=both, max_lanes=both))
+    assert source.probe()[1].pcie_lanes_max == own
+
+
+def test_the_cards_own_generation_counts_not_that_of_its_slot(source, driver):
+    driver(fake_nvml.changed(1, gen=3, max_gen=3))
+    assert source.probe()[1].pcie_gen_max == 4
+
+
 def test_a_bandwidth_the_driver_hides_comes_from_the_table(source, driver):
     driver(fake_nvml.MIXED + "error nvmlDeviceGetMemoryBusWidth 3\n")
     assert source.probe()[1].bandwidth_gbps == 760.0
@@ -94,6 +108,35 @@ def test_a_value_that_fails_once_comes_back(source, driver):
     assert source.sample()[B].power_w is None
     driver(fake_nvml.MIXED)
     assert source.sample()[B].power_w == 31.0
+    assert source.notes == ()
+
+
+def test_a_card_that_fails_on_some_calls_is_told_of_once(source, driver):
+    faults = "error nvmlDeviceGetPowerUsage 999\nerror nvmlDeviceGetFanSpeed 999\n"
+    driver(fake_nvml.MIXED + faults)
+    source.probe()
+    source.sample()
+    (note,) = source.notes
+    assert note.message == "RTX 3080 does not report all of its readings (error 999)"
+    assert (note.severity, note.gpu_ids) == (Severity.WARNING, (B,))
+    driver(fake_nvml.changed(1, lost=True))
+    source.sample()
+    assert [n.id for n in source.notes] == ["card-lost"]
+
+
+@pytest.mark.parametrize("code", [3, 4, 13, 25])
+def test_a_reading_a_card_does_not_have_is_no_failure(source, driver, code):
+    driver(fake_nvml.MIXED + f"error nvmlDeviceGetFanSpeed {code}\n")
+    source.probe()
+    source.sample()
+    assert source.notes == ()
+
+
+def test_a_call_that_another_one_stands_in_for_is_no_failure(source, driver):
+    driver(fake_nvml.MIXED + "error nvmlDeviceGetMemoryInfo_v2 999\n")
+    source.probe()
+    assert source.sample()[B].vram_used_bytes is not None
+    assert source.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +166,15 @@ def test_a_lost_card_stays_in_view_and_the_others_go_on(source, driver):
     assert [gpu.id for gpu in source.probe()].count(B) == 1
     assert source.sample()[B].lost
     assert [n.id for n in source.notes] == ["card-lost"]
+
+
+def test_a_lost_twin_is_named_with_its_address(source, driver):
+    driver(fake_nvml.TWO_EQUAL)
+    source.probe()
+    driver(fake_nvml.TWO_EQUAL + "lost\n")
+    source.sample()
+    (note,) = source.notes
+    assert note.message == "RTX 3090 at 0000:02:00.0 no longer answers"
 
 
 def test_a_lost_card_that_answers_again_is_back(source, driver):
@@ -209,25 +261,35 @@ def test_closing_twice_and_reading_after_it_is_harmless(source):
 
 
 CHILD = """
+import sys
+from pathlib import Path
 from splitrig.core.specs import SpecTable
 from splitrig.services.telemetry.nvml import NvmlSource
-source = NvmlSource(SpecTable(()))
+source = NvmlSource(SpecTable(()), drm_root=Path(sys.argv[1]))
 print(len(source.probe()), *(f"{n.id} {n.severity}" for n in source.notes))
 source.close()
 """
 
 
 @pytest.mark.parametrize(
-    ("scenario", "said"),
-    [(fake_nvml.DRIVER_ABSENT, "0 nvml-missing info"), (fake_nvml.MIXED, "2")],
-    ids=["absent", "present"],
+    ("scenario", "vendor", "said"),
+    [
+        (fake_nvml.DRIVER_ABSENT, None, "0 nvml-missing info"),
+        (fake_nvml.DRIVER_ABSENT, "0x1002", "0 nvml-missing info"),
+        (fake_nvml.DRIVER_ABSENT, "0x10de", "0 nvml-missing warning"),
+        (fake_nvml.MIXED, "0x10de", "2"),
+    ],
+    ids=["absent", "another maker's card", "absent beside a card", "present"],
 )
-def test_the_library_is_found_or_missed_as_in_real_life(tmp_path, scenario, said):
+def test_the_library_is_found_or_missed_as_in_real_life(tmp_path, scenario, vendor, said):
     root = Path(__file__).parents[3]
+    if vendor is not None:
+        device = tmp_path / "drm" / "card1" / "device"
+        device.mkdir(parents=True)
+        (device / "vendor").write_text(f"{vendor}\n")
     env = {"PYTHONPATH": str(root / "gui"), **fake_nvml.environment(tmp_path, scenario)}
-    run = subprocess.run(
-        [sys.executable, "-c", CHILD], env=env, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "drm")]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == said
 
 

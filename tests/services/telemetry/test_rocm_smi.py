@@ -1,3 +1,4 @@
+import json
 import os
 import threading
 import time
@@ -5,19 +6,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.fakes.rocm_smi import script
 
 from splitrig.core.gpu import Severity
 from splitrig.services.telemetry.rocm_smi import ARGUMENTS, RocmSmiSource
+from splitrig.services.telemetry.rocm_smi_json import parse_rocm_smi
 from splitrig.services.telemetry.source import SourceFailedError
 from splitrig.services.telemetry.tool import MOST_BYTES, Ending, Tool
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "telemetry"
 MI100 = RECORDED / "rocm-smi_telegraf_mi100_rocm602.json"
 RX6700 = RECORDED / "rocm-smi_telegraf_rx6700xt_rocm612.json"
-
-
-def printing(path):
-    return f"print(open({str(path)!r}).read())"
+VEGA = RECORDED / "rocm-smi_telegraf_vega-10-XT.json"
+VEGA_ID = "GPU-02150e7d042a1124"
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def make_source(specs, make_tool, tmp_path):
     made = []
 
     def make(body, **values):
-        values = {"interval_s": 5.0, "timeout_s": 5.0, "drm_root": tmp_path / "drm", **values}
+        values = {"timeout_s": 5.0, "drm_root": tmp_path / "drm", **values}
         source = RocmSmiSource(specs, command=make_tool(body), **values)
         made.append(source)
         return source
@@ -35,14 +36,18 @@ def make_source(specs, make_tool, tmp_path):
         source.close()
 
 
-def amd_card(root):
-    (root / "card0" / "device").mkdir(parents=True)
-    (root / "card0" / "device" / "vendor").write_text("0x1002\n")
+def amd_card(root, mib=8176):
+    """A card of AMD as the kernel lists it; by default with the memory of a real one."""
+    device = root / "card0" / "device"
+    device.mkdir(parents=True)
+    (device / "vendor").write_text("0x1002\n")
+    if mib is not None:
+        (device / "mem_info_vram_total").write_text(f"{mib * 2**20}\n")
 
 
 def test_cards_and_readings_come_from_one_run(make_source, tmp_path):
     count = tmp_path / "count"
-    source = make_source(f"open({str(count)!r}, 'a').write('x')\n{printing(MI100)}")
+    source = make_source(f"open({str(count)!r}, 'a').write('x')\n{script(MI100)}")
     gpus = source.probe()
     assert [gpu.pci for gpu in gpus] == [f"0000:{b}:00.0" for b in ("83", "a3", "c3", "e3")]
     samples = source.sample()
@@ -59,10 +64,18 @@ def test_the_tool_is_asked_for_json_of_everything_it_has(make_source, tmp_path):
     assert asked.read_text().endswith("--json")
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in RECORDED.glob("*rocm-smi*.json")))
+def test_everything_that_is_read_is_also_asked_for(make_source, specs, name):
+    whole = parse_rocm_smi((RECORDED / name).read_text(), specs)
+    source = make_source(script(RECORDED / name))
+    assert source.probe() == whole.infos
+    assert tuple(source.sample().values()) == whole.samples
+
+
 def test_an_old_reading_is_read_anew(make_source, tmp_path):
     output = tmp_path / "output.json"
     output.write_text(RX6700.read_text())
-    source = make_source(printing(output), interval_s=0.01)
+    source = make_source(script(output), run_every_s=0.01)
     source.probe()
     output.write_text(RX6700.read_text().replace('"GPU use (%)": "0"', '"GPU use (%)": "88"'))
     time.sleep(0.02)
@@ -72,7 +85,7 @@ def test_an_old_reading_is_read_anew(make_source, tmp_path):
 def test_other_cards_than_before_ask_for_a_probe(make_source, tmp_path):
     output = tmp_path / "output.json"
     output.write_text(RX6700.read_text())
-    source = make_source(printing(output), interval_s=0.01)
+    source = make_source(script(output), run_every_s=0.01)
     source.probe()
     output.write_text(MI100.read_text())
     time.sleep(0.02)
@@ -111,14 +124,27 @@ def test_a_broken_tool_ends_as_one_clear_sentence(make_source, tmp_path, body, n
 
 
 def test_readings_printed_before_a_failing_exit_count(make_source):
-    assert len(make_source(f"{printing(RX6700)}\nsys.exit(1)").probe()) == 1
+    assert len(make_source(f"{script(RX6700)}\nsys.exit(1)").probe()) == 1
 
 
-@pytest.mark.parametrize("output", ["", "{}"])
-def test_a_tool_without_cards_is_a_normal_state(make_source, output):
+NO_CARD = ["", "{}", '{"system": {"Driver version": "6.3.6"}}']
+
+
+@pytest.mark.parametrize("output", NO_CARD)
+@pytest.mark.parametrize("mib", [None, 512], ids=["none", "a processor's graphics"])
+def test_a_tool_without_cards_is_a_normal_state(make_source, tmp_path, output, mib):
+    if mib is not None:
+        amd_card(tmp_path / "drm", mib)
     source = make_source(f"print({output!r})")
     assert source.probe() == ()
     assert [(n.id, n.severity) for n in source.notes] == [("rocm-smi-empty", Severity.INFO)]
+
+
+@pytest.mark.parametrize("output", NO_CARD)
+def test_a_tool_that_misses_a_card_is_told_of(make_source, tmp_path, output):
+    amd_card(tmp_path / "drm")
+    with pytest.raises(SourceFailedError, match=r"printed (nothing|something else)|lists no card"):
+        make_source(f"print({output!r})").probe()
 
 
 def test_a_missing_tool_is_a_normal_state(specs, tmp_path, monkeypatch):
@@ -133,6 +159,17 @@ def test_a_missing_tool_is_a_normal_state(specs, tmp_path, monkeypatch):
     assert "Install it" in source.notes[0].detail
 
 
+@pytest.mark.parametrize("mib", [512, 4095, None])
+def test_nobody_misses_a_tool_for_a_processors_graphics(specs, tmp_path, monkeypatch, mib):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    amd_card(tmp_path / "drm", mib)
+    source = RocmSmiSource(specs, drm_root=tmp_path / "drm")
+    assert source.probe() == ()
+    (note,) = source.notes
+    assert (note.id, note.severity) == ("rocm-smi-missing", Severity.INFO)
+    assert note.message == "The only AMD graphics is the processor's own"
+
+
 def test_a_tool_that_cannot_be_started_is_told(specs, tmp_path):
     broken = tmp_path / "rocm-smi"
     broken.write_text("no program")
@@ -141,9 +178,149 @@ def test_a_tool_that_cannot_be_started_is_told(specs, tmp_path):
 
 
 def test_the_tool_is_found_on_the_path(specs, make_tool, tmp_path, monkeypatch):
-    make_tool(printing(RX6700))
+    make_tool(script(RX6700))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert RocmSmiSource(specs).probe()[0].name == "AMD Radeon RX 6700 XT"
+
+
+def make_due(source):
+    """Let the time until the next run pass."""
+    source._started_s -= source._run_every_s
+
+
+@pytest.fixture
+def vega(make_source, sysfs_tree, tmp_path):
+    """A Vega in a rig whose files and whose rocm-smi tell of it; `runs` counts rocm-smi's."""
+    tree, recorded = sysfs_tree("vega56"), tmp_path / "output.json"
+    recorded.write_text(VEGA.read_text().replace("0000:04:00.0", "0000:0B:00.0"))
+    counter = tmp_path / "runs"
+
+    class Rig:
+        drm_root, output = tree, recorded
+        device = tree / "card0" / "device"
+        hwmon = device / "hwmon" / "hwmon4"
+        body = f"open({str(counter)!r}, 'a').write('x')\n{script(recorded)}"
+        breaking = (
+            f"open({str(counter)!r}, 'a').write('x')\n"
+            f"if len(open({str(counter)!r}).read()) > 1: sys.exit(3)\n{script(recorded)}"
+        )
+
+        def source(self, body=body):
+            source = make_source(body, drm_root=tree)
+            (info,) = source.probe()
+            assert info.id == VEGA_ID
+            return source
+
+        def fall_asleep(self):
+            (self.device / "power" / "runtime_status").write_text("suspended\n")
+
+        @property
+        def runs(self):
+            return len(counter.read_text())
+
+    return Rig()
+
+
+def test_between_two_runs_the_files_are_read(vega):
+    source = vega.source()
+    (vega.device / "gpu_busy_percent").write_text("42\n")
+    (vega.device / "mem_info_vram_used").write_text(f"{2**30}\n")
+    (vega.hwmon / "power1_average").write_text("151000000\n")
+    (vega.hwmon / "temp1_input").write_text("61000\n")
+    now = source.sample()[VEGA_ID]
+    assert (now.utilization_pct, now.vram_used_bytes) == (42.0, 2**30)
+    assert (now.power_w, now.temperature_c) == (151.0, 61.0)
+    # What the files do not tell stays as the run told it.
+    assert (now.fan_pct, now.power_limit_w, now.clock_sm_mhz) == (13.0, 170.0, 1269)
+    (vega.hwmon / "temp1_input").write_text("62000\n")
+    assert source.sample()[VEGA_ID].temperature_c == 62.0
+    assert vega.runs == 1
+    assert source.interval_s == 1.0
+
+
+def test_a_file_that_is_refused_keeps_the_last_reading(vega):
+    source = vega.source()
+    source.sample()
+    (vega.hwmon / "temp1_input").unlink()
+    (vega.device / "gpu_busy_percent").unlink()
+    now = source.sample()[VEGA_ID]
+    assert (now.temperature_c, now.utilization_pct) == (38.0, 0.0)
+
+
+def test_a_sleeping_card_is_left_alone(vega):
+    source = vega.source()
+    before = source.sample()
+    vega.fall_asleep()
+    (vega.hwmon / "temp1_input").write_text("25000\n")
+    make_due(source)
+    assert source.sample() == before
+    assert vega.runs == 1
+    (vega.device / "power" / "runtime_status").write_text("active\n")
+    assert source.sample()[VEGA_ID].temperature_c == 25.0
+    assert vega.runs == 2
+
+
+def test_one_card_awake_is_enough_for_a_run(vega, make_source):
+    second = json.loads(RX6700.read_text())["card0"]
+    vega.output.write_text(json.dumps({**json.loads(vega.output.read_text()), "card1": second}))
+    vega.fall_asleep()
+    source = make_source(vega.body, drm_root=vega.drm_root)
+    assert len(source.probe()) == 2
+    make_due(source)
+    source.sample()
+    assert vega.runs == 2
+
+
+def test_a_link_read_at_idle_is_not_shown_under_load(vega):
+    source = vega.source()
+    assert (source.sample()[VEGA_ID].pcie_gen, source.sample()[VEGA_ID].pcie_lanes) == (3, 16)
+    (vega.device / "gpu_busy_percent").write_text("95\n")
+    now = source.sample()[VEGA_ID]
+    assert (now.pcie_gen, now.pcie_lanes, now.clock_sm_mhz) == (None, None, None)
+    assert now.fan_pct == 13.0
+
+
+def test_a_link_read_under_load_stays(vega):
+    idle = vega.output.read_text()
+    vega.output.write_text(idle.replace('"GPU use (%)": "0"', '"GPU use (%)": "90"'))
+    source = vega.source()
+    for load in (95, 3, 95):
+        (vega.device / "gpu_busy_percent").write_text(f"{load}\n")
+        assert source.sample()[VEGA_ID].pcie_gen == 3
+
+
+def test_the_files_of_a_partitioned_card_are_not_taken_for_one_partition(
+    make_source, sysfs_tree, tmp_path
+):
+    box = {"PCI Bus": "0000:0B:00.0", "VRAM Total Memory (B)": "1000", "GPU use (%)": "1"}
+    output = tmp_path / "output.json"
+    output.write_text(json.dumps({"card0": box, "card1": box}))
+    source = make_source(script(output), drm_root=sysfs_tree("vega56"))
+    source.probe()
+    assert [s.vram_total_bytes for s in source.sample().values()] == [1000, 1000]
+
+
+def test_while_runs_fail_the_files_go_on_for_a_while(vega):
+    source = vega.source(vega.breaking)
+    make_due(source)
+    with pytest.raises(SourceFailedError, match="code 3"):
+        source.sample()
+    (vega.hwmon / "temp1_input").write_text("71000\n")
+    assert source.sample()[VEGA_ID].temperature_c == 71.0
+    assert [note.id for note in source.notes] == ["rocm-smi-failed"]
+    assert not source.needs_probe
+    assert vega.runs == 2
+
+
+def test_runs_that_keep_failing_end_the_readings(vega):
+    source = vega.source(vega.breaking)
+    make_due(source)
+    with pytest.raises(SourceFailedError):
+        source.sample()
+    source._done_s -= 3 * 30 + 5
+    with pytest.raises(SourceFailedError, match="code 3"):
+        source.sample()
+    assert vega.runs == 2
 
 
 def test_closing_ends_a_run_in_progress(make_source):

@@ -109,6 +109,28 @@ def one(**values):
     return cards.infos[0], cards.samples[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "device_id", "gib"),
+    [("AMD Radeon RX 9060", "0x7590", 8), ("Navi 32 [Radeon RX 7700]", "0x747e", 16),
+     ("AMD Radeon 8050S", "0x1586", 64)],
+)  # fmt: skip
+def test_a_card_without_a_row_keeps_its_own_name(name, device_id, gib):
+    total = str(gib * 2**30)
+    card, _ = one(**{"Card Series": name, "Device ID": device_id, "VRAM Total Memory (B)": total})
+    assert card.name in (name, "AMD Radeon RX 7700")
+    assert (card.bandwidth_gbps, card.architecture) == (None, None)
+
+
+@pytest.mark.parametrize("key", ["GPU ID", "Device ID"])
+@pytest.mark.parametrize(
+    ("device_id", "integrated"),
+    [("0x164e", True), ("0x1638", True), ("0x15BF", True), ("0x1586", True), ("0x73df", False)],
+)
+def test_before_gfx_versions_a_processors_graphics_is_known_by_its_id(key, device_id, integrated):
+    card, _ = one(**{key: device_id})
+    assert card.integrated is integrated
+
+
 def test_warnings_before_the_json_are_skipped():
     noise = "WARNING: AMD GPU [0] is {in} a low-power state.\n[]{}\n"
     cards = parse(noise + box(**{"GPU use (%)": "7"}) + "\ntrailing [noise")

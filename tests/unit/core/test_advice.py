@@ -4,6 +4,7 @@ import pytest
 
 from splitrig.core.advice import advise
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig, Severity, Vendor
+from splitrig.core.link import BusyLinks
 from splitrig.core.plan import DevicePlan, HostPlan, Plan
 from splitrig.core.units import GIB, MIB
 
@@ -156,6 +157,41 @@ def test_an_older_slot_is_told_under_load_only():
     assert advise(rig(RTX_4090, a=idle(RTX_4090, pcie_gen=3))) == ()
 
 
+def seen(*samples, every_s=1.0):
+    """Links after readings of the 4090 and the 7900, one every second."""
+    links = BusyLinks()
+    for number, sample in enumerate(samples):
+        links.add(Rig(time_s=number * every_s, gpus=(), samples={sample.id: sample}))
+    return links
+
+
+SLOW = busy(RTX_4090, pcie_gen=3)
+
+
+def test_an_older_slot_stays_told_between_two_answers():
+    for now in (SLOW, idle(RTX_4090), busy(RTX_4090, utilization_pct=49.0, pcie_gen=1)):
+        (found,) = advise(rig(RTX_4090, a=now), links=seen(SLOW, now))
+        assert (found.id, found.message.split()[5]) == ("slow-link", "3.0")
+
+
+def test_a_link_that_is_just_waking_up_is_no_older_slot():
+    waking = busy(RTX_4090, pcie_gen=1)
+    assert advise(rig(RTX_4090, a=waking), links=seen(busy(RTX_4090), waking)) == ()
+
+
+def test_what_was_seen_long_ago_does_not_count():
+    last = idle(RTX_4090)
+    assert advise(rig(RTX_4090, a=last), links=seen(SLOW, last, every_s=599.0)) != ()
+    assert advise(rig(RTX_4090, a=last), links=seen(SLOW, last, every_s=601.0)) == ()
+
+
+def test_lanes_of_an_amd_card_stay_told_between_two_answers():
+    parked = idle(RX_7900, pcie_lanes=1)
+    links = seen(busy(RX_7900, pcie_lanes=4), parked)
+    (found,) = advise(rig(RX_7900, c=parked), links=links)
+    assert found.message == "RX 7900 XTX runs on 4 of its 16 PCIe lanes"
+
+
 def test_a_lowered_power_limit_names_both_numbers_and_the_command():
     (found,) = advise(rig(RTX_4090, a=idle(RTX_4090, power_limit_w=220)))
     assert found.id == "power-cap"
@@ -191,8 +227,20 @@ def test_too_little_memory_says_how_many_layers_go_where():
     assert notes[0].id == "low-vram"
     assert notes[0].severity is Severity.DANGER
     assert notes[0].message == "RTX 3080 is 1.9 GiB over"
-    # 8 GiB on 32 layers: 0.25 GiB each
-    assert notes[0].detail == "Move 8 layers to the RTX 4090."
+    # 8 GiB on 32 layers: 0.25 GiB each; 1.9 GiB and the margin of 0.25
+    assert notes[0].detail == "Move 9 layers to the RTX 4090."
+
+
+@pytest.mark.parametrize("free_gib", [-1.9, -0.01, 0.1, 0.2])
+def test_following_the_advice_leads_to_no_other_one(free_gib):
+    cards = rig(RTX_4090, TWIN)
+    first, second = device("a", 6 * GIB), device("a2", round(free_gib * GIB))
+    (found,) = advise(cards, plan(first, second))
+    n_layers = int(found.detail.partition("Move ")[2].split()[0])
+    moved = n_layers * GIB // 4  # 8 GiB on 32 layers
+    first = device("a", first.free_bytes - moved, n_blocks=32 + n_layers)
+    second = device("a2", second.free_bytes + moved, n_blocks=32 - n_layers)
+    assert advise(cards, plan(first, second)) == ()
 
 
 def test_a_model_too_large_for_all_cards_is_told_so():

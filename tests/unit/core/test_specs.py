@@ -12,7 +12,7 @@ TABLE = parse_specs(TEXT)
 
 
 def test_every_row_of_the_table_is_read():
-    assert len(TABLE.specs) == len(TEXT.splitlines()) - 1 == 138
+    assert len(TABLE.specs) == len(TEXT.splitlines()) - 1 == 146
     assert {spec.vendor for spec in TABLE.specs} == {Vendor.NVIDIA, Vendor.AMD, Vendor.INTEL}
 
 
@@ -89,6 +89,80 @@ def test_a_card_with_doubled_memory_keeps_its_bandwidth():
 def test_pci_ids_with_and_without_a_revision(device_id, revision, found):
     spec = TABLE.find(device_id=device_id, revision=revision)
     assert (spec and spec.name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "device_id", "gib"),
+    [
+        ("AMD Radeon RX 9060", "7590", 8),
+        ("AMD Radeon RX 7700", "747e", 16),
+        ("AMD Radeon 8050S", "1586", 64),
+        ("AMD Radeon 8050S", "1586", None),
+        ("NVIDIA GeForce RTX 3080 Laptop GPU", "2206", 16),
+    ],
+)
+def test_a_card_that_is_not_in_the_table_is_not_taken_for_a_sibling(name, device_id, gib):
+    vram_bytes = None if gib is None else gib * GIB
+    assert TABLE.candidates(name=name, device_id=device_id, vram_bytes=vram_bytes) == ()
+
+
+@pytest.mark.parametrize("spec", TABLE.specs, ids=lambda s: s.full_name)
+def test_each_card_is_found_under_its_name_with_each_of_its_ids(spec):
+    for device_id, revision in spec.pci_ids:
+        assert spec in TABLE.candidates(
+            name=spec.full_name, device_id=device_id, revision=revision,
+            vram_bytes=round(spec.vram_gib * GIB),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "device_id", "revision", "gib", "found"),
+    [
+        (None, "747e", None, 16, "Radeon RX 7800 XT"),
+        ("AMD Radeon Graphics", "744c", None, 24, "Radeon RX 7900 XTX"),
+        ("AMD Radeon Graphics", "744c", None, 8, None),
+        ("Radeon RX 7700 XT / 7800 XT", "747e", None, 16, "Radeon RX 7800 XT"),
+        ("Radeon RX 6800/6800 XT / 6900 XT", "73bf", "c1", 16, "Radeon RX 6800 XT"),
+        ("Radeon RX 6800/6800 XT / 6900 XT", None, None, 16, None),
+        ("AMD Instinct MI60 / MI50", "66a1", None, 32, "Instinct MI50 32GB"),
+        ("AMD Instinct MI250X / MI250", "7408", "00", 64, "Instinct MI250X (per GCD)"),
+    ],
+)
+def test_the_id_decides_where_the_name_does_not_and_memory_must_fit(
+    name, device_id, revision, gib, found
+):
+    vram_bytes = round(0.998 * gib * GIB)
+    spec = TABLE.find(name=name, device_id=device_id, revision=revision, vram_bytes=vram_bytes)
+    assert (spec and spec.name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "device_id", "gib", "found"),
+    [
+        ("NVIDIA GeForce RTX 4060 Ti", "2803", 8, "GeForce RTX 4060 Ti 8GB"),
+        ("NVIDIA GeForce RTX 3060", "2ff0", 12, "GeForce RTX 3060 12GB"),  # an id not listed
+        ("NVIDIA GeForce RTX 2080 Ti", "1e07", 22, "GeForce RTX 2080 Ti"),
+        ("NVIDIA A100 80GB PCIe", "20b5", 80, "A100 PCIe 80GB"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "2757", 16, None),
+        ("NVIDIA GeForce GTX 1060 6GB", "1b83", 6, "GeForce GTX 1060 6GB"),
+        ("NVIDIA GeForce GTX 1080 Ti", "1b06", 11, "GeForce GTX 1080 Ti"),
+        ("NVIDIA GeForce GTX 1660 Ti with Max-Q Design", "2191", 6, None),
+    ],
+)
+def test_names_and_ids_of_nvidia_cards(name, device_id, gib, found):
+    spec = TABLE.find(name=name, device_id=device_id, vram_bytes=round(0.998 * gib * GIB))
+    assert (spec and spec.name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "gbps"),
+    [("GTX 1060 6GB", 192), ("GTX 1070", 256), ("GTX 1070 Ti", 256), ("GTX 1080", 320),
+     ("GTX 1650", 128), ("GTX 1660", 192), ("GTX 1660 SUPER", 336), ("GTX 1660 Ti", 288)],
+)  # fmt: skip
+def test_cards_of_the_ten_and_sixteen_series(name, gbps):
+    spec = TABLE.find(name=f"NVIDIA GeForce {name}")
+    assert spec is not None
+    assert (spec.bandwidth_gbps, spec.pcie_gen, spec.pcie_lanes) == (gbps, 3, 16)
 
 
 @pytest.mark.parametrize(

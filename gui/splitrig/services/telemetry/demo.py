@@ -95,6 +95,7 @@ class DemoSource:
 
     name = "demo"
     interval_s = 0.0
+    limit_s = 0.0
     notes: tuple[Note, ...] = ()
     needs_probe = False
 

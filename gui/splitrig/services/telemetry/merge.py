@@ -50,11 +50,11 @@ def merge(readings: Sequence[Reading], time_s: float) -> Rig:
                 if sample is not None:
                     samples[gpu.id] = sample
                 continue
-            card = gpus[position] = _filled(gpus[position], gpu)
+            card = gpus[position] = filled(gpus[position], gpu)
             if sample is not None:
                 own = samples.get(card.id)
                 samples[card.id] = (
-                    replace(sample, id=card.id) if own is None else _filled(own, sample)
+                    replace(sample, id=card.id) if own is None else filled(own, sample)
                 )
         notes += [note for note in reading.notes if note not in notes]
     return Rig(
@@ -72,7 +72,7 @@ def _same(one: GpuInfo, other: GpuInfo) -> bool:
     return same_pci or same_uuid
 
 
-def _filled(first: Value, second: Value) -> Value:
+def filled(first: Value, second: Value) -> Value:
     """The first value with its gaps filled from the second; a lost card stays empty."""
     if isinstance(first, GpuSample) and first.lost:
         return first

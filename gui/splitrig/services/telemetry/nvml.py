@@ -4,13 +4,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pynvml
 
-from splitrig.core.gpu import GpuInfo, GpuSample, Limit, Note, Vendor
+from splitrig.core.gpu import GpuInfo, GpuSample, Limit, Note, Vendor, names_among
 from splitrig.core.specs import GpuSpec, SpecTable
 from splitrig.services.telemetry import nvml_words as words
+from splitrig.services.telemetry.drm import DRM_ROOT, NVIDIA, devices_of
 from splitrig.services.telemetry.pci import normal_pci
 from splitrig.services.telemetry.source import SourceFailedError
 
@@ -28,6 +30,7 @@ _ARCHITECTURES = {
 }
 """NVML_DEVICE_ARCH_*, spelled as in the table of cards."""
 
+_ALL_LANES = 16
 _IDLE, _POWER_CAP, _HW_SLOWDOWN, _SW_HEAT, _HW_HEAT, _BRAKE = 1, 4, 8, 0x20, 0x40, 0x80
 
 
@@ -37,10 +40,17 @@ class _LostError(Exception):
 
 @dataclass(slots=True)
 class _Card:
-    """A card in the driver's hands; `never` are the calls it will not answer."""
+    """A card in the driver's hands.
+
+    Attributes:
+        handle: The driver's own name for it.
+        never: The calls it will not answer.
+        failed: Error of the last call that should have answered (999: unknown).
+    """
 
     handle: Any
     never: set[str] = field(default_factory=set)
+    failed: int | None = None
 
     def ask(self, *calls: Callable[..., Any], args: tuple[object, ...] = ()) -> Any | None:
         """The answer of the first call this card and driver know; `None` if there is none.
@@ -49,6 +59,7 @@ class _Card:
             _LostError: The card fell off the bus.
             SourceFailedError: The driver as a whole is gone.
         """
+        failed = None
         for call in calls:
             if call.__name__ in self.never:
                 continue
@@ -61,10 +72,13 @@ class _Card:
                     raise SourceFailedError(words.note_for(error.value)) from error
                 if error.value in words.NEVER:
                     self.never.add(call.__name__)
+                else:
+                    failed = error.value
             except pynvml.NVMLLibraryMismatchError as error:
                 raise SourceFailedError(words.note_for(words.VERSION_MISMATCH)) from error
             except UnicodeDecodeError:
                 self.never.add(call.__name__)
+        self.failed = failed or self.failed
         return None
 
     def watts(self, call: Callable[..., Any]) -> float | None:
@@ -83,13 +97,20 @@ class _Card:
 
 
 class NvmlSource:
-    """Every NVIDIA card the driver shows; a card once seen stays in view when it is lost."""
+    """Every NVIDIA card the driver shows; a card once seen stays in view when it is lost.
+
+    Args:
+        specs: The table of cards.
+        drm_root: Where the kernel lists its cards, to tell 'no card' from 'no driver'.
+    """
 
     name = "nvml"
     interval_s = 0.0
+    limit_s = 0.0
 
-    def __init__(self, specs: SpecTable) -> None:
+    def __init__(self, specs: SpecTable, *, drm_root: Path = DRM_ROOT) -> None:
         self._specs = specs
+        self._drm_root = drm_root
         self._lock = threading.Lock()
         self._open = False
         self._closed = False
@@ -103,13 +124,15 @@ class NvmlSource:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """The driver's state, then each lost card."""
+        """The driver's state, then each lost card, then each that fails on some calls."""
         notes = [] if self._state is None else [self._state]
         if self._unnamed:
             notes.append(words.unnamed_note(self._unnamed, self._count))
-        notes += [
-            words.lost_note(i, g.short_name) for i, g in self._infos.items() if i in self._lost
-        ]
+        names = names_among(self._infos.values())
+        notes += [words.lost_note(i, name) for i, name in names.items() if i in self._lost]
+        for gpu_id, card in self._cards.items():
+            if card.failed is not None and gpu_id not in self._lost:
+                notes.append(words.incomplete_note(gpu_id, names[gpu_id], card.failed))
         return tuple(notes)
 
     @property
@@ -183,7 +206,8 @@ class NvmlSource:
         if error.value not in words.NORMAL:
             self._state = None
             raise SourceFailedError(note) from error
-        self._state = note
+        built_in = error.value == words.LIBRARY_NOT_FOUND and devices_of(self._drm_root, NVIDIA)
+        self._state = words.driver_missing_note() if built_in else note
         self._infos.clear()
         self._lost.clear()
         return ()
@@ -261,6 +285,7 @@ class NvmlSource:
 
 
 def _sample(gpu_id: str, card: _Card) -> GpuSample:
+    card.failed = None
     memory = card.memory()
     rates = card.ask(pynvml.nvmlDeviceGetUtilizationRates)
     return GpuSample(
@@ -323,10 +348,15 @@ def _bandwidth_gbps(card: _Card, spec: GpuSpec | None) -> float | None:
 
 
 def _own_lanes(card: _Card, spec: GpuSpec | None) -> int | None:
-    """Lanes of the card itself; NVML's maximum is that of card and slot together."""
-    both = card.ask(pynvml.nvmlDeviceGetMaxPcieLinkWidth) or 0
-    own = spec.pcie_lanes if spec is not None and spec.pcie_lanes else 0
-    return max(both, own) or None
+    """Lanes of the card itself.
+
+    NVML's maximum is that of card and slot together, so on its own it tells only when it is 16.
+    """
+    both: int = card.ask(pynvml.nvmlDeviceGetMaxPcieLinkWidth) or 0
+    own = spec.pcie_lanes if spec is not None else None
+    if own is not None:
+        return max(both, own)
+    return both if both == _ALL_LANES else None
 
 
 def _text(value: object) -> str:

@@ -86,6 +86,28 @@ def note_for(code: int, text: str = "") -> Note:
     return Note(id=note_id, severity=severity, message=message, detail=way_out)
 
 
+def driver_missing_note() -> Note:
+    """The note for a card the kernel lists while the driver's library is not there."""
+    return Note(
+        id="nvml-missing",
+        severity=Severity.WARNING,
+        message="An NVIDIA card is built in, but its driver was not found",
+        detail="Install NVIDIA's own driver (nouveau shows no readings and runs no CUDA), then "
+        "restart the machine.",
+    )
+
+
+def incomplete_note(gpu_id: str, name: str, code: int) -> Note:
+    """The note for a card that answers, but fails on some calls for no reason of its own."""
+    return Note(
+        id="card-incomplete",
+        severity=Severity.WARNING,
+        message=f"{name} does not report all of its readings (error {code})",
+        detail="The driver fails on some of its calls. If it stays so, restart the machine.",
+        gpu_ids=(gpu_id,),
+    )
+
+
 def lost_note(gpu_id: str, name: str) -> Note:
     """The note for a known card that stopped answering."""
     return Note(

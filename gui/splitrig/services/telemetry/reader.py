@@ -5,7 +5,7 @@ import threading
 import time
 
 from splitrig.core.errors import TelemetryError
-from splitrig.core.gpu import Note, Severity
+from splitrig.core.gpu import GpuInfo, Note, Severity
 from splitrig.services.telemetry.merge import Reading
 from splitrig.services.telemetry.source import Source, SourceFailedError
 
@@ -13,8 +13,13 @@ log = logging.getLogger(__name__)
 
 REPROBE_S = 10.0
 """Time between two looks for cards while a source has none, fails, or saw them change."""
+_EXPENSIVE = 3
+"""An expensive source is looked through this many times less often."""
 SILENT_S = 8.0
-"""A source that has not answered for this long, beyond its own pace, is told of."""
+"""A source that does not answer a request for this long, beyond its own limit, is told of."""
+_KEPT_INTERVALS = 3
+"""Readings of an expensive source outlive this many of its intervals and one run to its limit, so
+that a single slow run does not blank its cards."""
 
 
 class Reader:
@@ -29,19 +34,20 @@ class Reader:
     def __init__(
         self, source: Source, news: threading.Condition, reprobe_s: float = REPROBE_S
     ) -> None:
-        self._reprobe_s = reprobe_s
         self.cheap = source.interval_s <= 0
-        self.asked = False
+        self._reprobe_s = reprobe_s if self.cheap else _EXPENSIVE * reprobe_s
+        self._asked_s: float | None = None
         self._source = source
         self._news = news
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._look = True
         self._looked_s = 0.0
-        self._known = Reading(time_s=0.0)
+        self._gpus: tuple[GpuInfo, ...] = ()
         self._reading: Reading | None = None
+        self._good: Reading | None = None
         self._failure: Note | None = None
-        self._started_s = time.monotonic()
+        self._probed = False
         # A call stuck in a driver cannot be ended from here; as a daemon it does not keep the
         # program from ending.
         self._thread = threading.Thread(
@@ -53,15 +59,23 @@ class Reader:
         """The source has been read at least once, in whatever way that ended."""
         return self._reading is not None
 
+    @property
+    def asked(self) -> bool:
+        """A request is open."""
+        return self._asked_s is not None
+
     def start(self) -> None:
         """Start reading; an expensive source is read at once, a cheap one when asked."""
-        self._started_s = time.monotonic()
         self._thread.start()
 
     def ask(self) -> None:
         """Request a reading; a request that is still open is not doubled."""
-        self.asked = True
+        self._open_request()
         self._wake.set()
+
+    def _open_request(self) -> None:
+        if self._asked_s is None:
+            self._asked_s = time.monotonic()
 
     def refresh(self) -> None:
         """Look for cards from scratch with the next reading, which is now."""
@@ -82,12 +96,12 @@ class Reader:
                 log.warning("%s hangs and is left behind", self._thread.name)
 
     def reading(self, now_s: float) -> Reading:
-        """The last reading; an old one keeps its cards and says that the source is silent."""
-        reading = self._reading
-        since_s = self._started_s if reading is None else reading.time_s
-        if now_s - since_s <= SILENT_S + 2 * self._source.interval_s:
-            return reading or Reading(time_s=since_s)
-        return self._silent(SILENT_S)
+        """The last reading; while a request is open too long, that the source is silent."""
+        patience_s = SILENT_S + self._source.limit_s
+        asked_s = self._asked_s
+        if asked_s is not None and now_s - asked_s > patience_s:
+            return self._silent(patience_s)
+        return self._reading or Reading(time_s=now_s)
 
     def only_reading(self, waited_s: float) -> Reading:
         """The reading, however old; without one, that the source did not answer in this time."""
@@ -102,7 +116,7 @@ class Reader:
             detail="Its cards are shown without readings until it answers. If it stays so, "
             "restart the machine.",
         )
-        return Reading(time_s=time.monotonic(), gpus=self._known.gpus, notes=(note,))
+        return Reading(time_s=time.monotonic(), gpus=self._gpus, notes=(note,))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -111,49 +125,56 @@ class Reader:
             self._wake.clear()
             if self._stopping.is_set():
                 return
+            self._open_request()
             reading = self._read()
             with self._news:
                 self._reading = reading
-                self.asked = False
+                self._asked_s = None
                 self._news.notify_all()
             if not self.cheap:
                 self._wake.wait(self._source.interval_s)
 
     def _read(self) -> Reading:
         try:
-            return self._read_source()
+            self._good = self._read_source()
         except SourceFailedError as error:
             return self._failed(error.note)
         except TelemetryError as error:
             return self._failed(self._note(error.message.rstrip("."), error.hint))
         except Exception as error:
-            log.exception("%s failed", self._source.name)
             problem = f"Reading {self._source.name} failed: {type(error).__name__}"
-            return self._failed(self._note(problem, "The log has the details."))
+            note = self._note(problem, "The log has the details.")
+            if note != self._failure:
+                log.exception("%s failed", self._source.name)
+            return self._failed(note)
+        self._failure = None
+        return self._good
 
     def _read_source(self) -> Reading:
+        """Look for cards if that is due, then read them; after a failed look nothing is read."""
         now_s = time.monotonic()
-        unsettled = self._source.needs_probe or self._failure is not None
+        unsettled = self._source.needs_probe or not self._probed
         due = unsettled and now_s - self._looked_s >= self._reprobe_s
         if self._look or due:
-            self._look = False
+            self._look = self._probed = False
             self._looked_s = now_s
-            self._known = Reading(time_s=now_s, gpus=self._source.probe())
-        elif self._failure is not None:
-            return self._failed(self._failure)
-        samples = self._source.sample()
-        self._failure = None
+            self._gpus = self._source.probe()
+            self._probed = True
+        elif not self._probed and self._failure is not None:
+            raise SourceFailedError(self._failure)
+        samples = tuple(self._source.sample().values())
         return Reading(
-            time_s=time.monotonic(),
-            gpus=self._known.gpus,
-            samples=tuple(samples.values()),
-            notes=self._source.notes,
+            time_s=time.monotonic(), gpus=self._gpus, samples=samples, notes=self._source.notes
         )
 
     def _failed(self, note: Note) -> Reading:
-        """Known cards stay in view without readings until the source works again."""
+        """Known cards stay in view; their readings too, until they are too old to tell anything."""
         self._failure = note
-        return Reading(time_s=time.monotonic(), gpus=self._known.gpus, notes=(note,))
+        now_s = time.monotonic()
+        kept_s = _KEPT_INTERVALS * self._source.interval_s + self._source.limit_s
+        good = self._good
+        kept = good.samples if good is not None and now_s - good.time_s < kept_s else ()
+        return Reading(time_s=now_s, gpus=self._gpus, samples=kept, notes=(note,))
 
     def _note(self, message: str, detail: str) -> Note:
         return Note(

@@ -13,6 +13,24 @@ from splitrig.services.telemetry.pci import link_from_text, normal_pci
 SOURCE = "rocm-smi"
 _APU_TARGET = re.compile(r"gfx(90[29c]|1013|103[3567]|1103|115[0123])")
 """gfx targets that exist only as part of a processor (LLVM's AMDGPU usage guide)."""
+_APU_IDS = frozenset({
+    "15dd",  # Raven
+    "15d8",  # Picasso
+    "1636",  # Renoir
+    "164c",  # Lucienne
+    "1638",  # Cezanne
+    "15e7",  # Barcelo
+    "163f",  # Van Gogh
+    "1506",  # Mendocino
+    "1681",  # Rembrandt
+    "164e",  # Raphael
+    "15bf", "15c8",  # Phoenix
+    "1900", "1901",  # Hawk Point
+    "13c0",  # Granite Ridge
+    "150e",  # Strix Point
+    "1586",  # Strix Halo
+})  # fmt: skip
+"""PCI device ids of processors with graphics (pci.ids): before 6.1 no gfx target is printed."""
 
 _MOST_STARTS = 200
 """Brackets in the noise before the JSON that are worth a try."""
@@ -99,13 +117,7 @@ def _info(label: str, box: Box, specs: SpecTable, driver: str | None) -> GpuInfo
     device_id, revision = _device_id(box), box.get("device rev")
     total, _ = _vram(box)
     reported = _reported_name(box)
-    spec = specs.find(
-        # 'RX 6800/6800 XT' names several cards and would match the first of them.
-        name=reported if reported and not re.search(r"\w/\w", reported) else None,
-        device_id=device_id,
-        revision=revision,
-        vram_bytes=total,
-    )
+    spec = specs.find(name=reported, device_id=device_id, revision=revision, vram_bytes=total)
     pci = normal_pci(box.get("pci bus", ""))
     uuid = _uuid(box)
     gfx = _clean(box.get("gfx version"))
@@ -123,7 +135,9 @@ def _info(label: str, box: Box, specs: SpecTable, driver: str | None) -> GpuInfo
         bandwidth_gbps=spec.bandwidth_gbps if spec else None,
         pcie_gen_max=spec.pcie_gen if spec else None,
         pcie_lanes_max=spec.pcie_lanes if spec else None,
-        integrated=_APU_TARGET.fullmatch(gfx) is not None or (spec is not None and spec.unified),
+        integrated=_APU_TARGET.fullmatch(gfx) is not None
+        or hex_digits(device_id, 4) in _APU_IDS
+        or (spec is not None and spec.unified),
         source=SOURCE,
         driver=driver,
     )

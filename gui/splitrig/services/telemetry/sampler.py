@@ -10,9 +10,11 @@ from pathlib import Path
 from splitrig.core.errors import TelemetryError
 from splitrig.core.gpu import Rig
 from splitrig.core.specs import parse_specs
+from splitrig.services import clock
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
 from splitrig.services.telemetry.demo import DemoSource
+from splitrig.services.telemetry.drm import DRM_ROOT
 from splitrig.services.telemetry.merge import merge
 from splitrig.services.telemetry.nvml import NvmlSource
 from splitrig.services.telemetry.reader import REPROBE_S, Reader
@@ -29,6 +31,8 @@ _FIRST_S = 6.0
 """Longest wait for a first card before a rig without one is shown, seconds."""
 _PATIENCE_S = 0.5
 """Longest wait for a cheap source within one tick, seconds."""
+_PATIENCE_ONCE_S = 12.0
+"""Longest wait for a single reading, seconds; more than the slowest source's own limit."""
 _CLOSE_S = 0.8
 
 
@@ -52,10 +56,10 @@ def default_sources(
             f"The source '{only}' does not work yet.", f"Use one of {', '.join(READY_NAMES)}."
         )
     specs = parse_specs(resource("gpu_specs.csv").read_text(encoding="utf-8"))
-    root = Path("/sys/class/drm") if drm_root is None else drm_root
+    root = DRM_ROOT if drm_root is None else drm_root
     sources: list[Source] = []
     if only in (None, "nvml"):
-        sources.append(NvmlSource(specs))
+        sources.append(NvmlSource(specs, drm_root=root))
     if only == "rocm-smi" or (only is None and sys.platform != "win32"):
         sources.append(RocmSmiSource(specs, drm_root=root))
     return tuple(sources)
@@ -129,11 +133,11 @@ class Sampler:
         shown = False
         while not self._stopping.is_set():
             tick_s = time.monotonic()
-            self._wake.clear()
             try:
                 self._read_cheap()
                 now_s = time.monotonic()
-                rig = merge([reader.reading(now_s) for reader in self._readers], now_s)
+                readings = [reader.reading(now_s) for reader in self._readers]
+                rig = merge(readings, clock.now_s())
                 answered = all(reader.answered for reader in self._readers)
                 # An empty rig is a statement; before everyone has answered it would be a guess.
                 shown = shown or bool(rig.gpus) or answered or tick_s - start_s > _FIRST_S
@@ -144,6 +148,8 @@ class Sampler:
                 log.exception("A rig could not be put together")
             pause_s = self.interval_s if shown else 0.1
             self._wake.wait(max(tick_s + pause_s - time.monotonic(), 0.01))
+            # Here and nowhere else: a request to end that comes later is still seen or still set.
+            self._wake.clear()
 
     def _read_cheap(self) -> None:
         """Ask the cheap sources and give them a moment; a late one shows at the next tick."""
@@ -158,7 +164,7 @@ class Sampler:
             )
 
 
-def read_rig(sources: Sequence[Source], *, timeout_s: float = 10.0) -> Rig:
+def read_rig(sources: Sequence[Source], *, timeout_s: float = _PATIENCE_ONCE_S) -> Rig:
     """Read every source once; blocks until the slowest has answered or the time is up.
 
     The sources are closed afterwards. A source that hangs is told of in the notes.
@@ -170,7 +176,7 @@ def read_rig(sources: Sequence[Source], *, timeout_s: float = 10.0) -> Rig:
         reader.ask()
     with news:
         news.wait_for(lambda: all(reader.answered for reader in readers), timeout_s)
-    rig = merge([reader.only_reading(timeout_s) for reader in readers], time.monotonic())
+    rig = merge([reader.only_reading(timeout_s) for reader in readers], clock.now_s())
     deadline_s = time.monotonic() + _CLOSE_S
     for reader in readers:
         reader.stop()

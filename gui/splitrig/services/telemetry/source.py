@@ -23,6 +23,10 @@ class Source(Protocol):
         """Shortest time between two readings, seconds; 0 for a source that is always cheap."""
 
     @property
+    def limit_s(self) -> float:
+        """Longest time the source lets one call take, seconds; 0 if it sets no limit."""
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """What there is to say about the source and its cards after the last call."""
 
@@ -42,7 +46,7 @@ class Source(Protocol):
         """Read every card found by the last `probe`, by card id; blocks.
 
         Raises:
-            TelemetryError: Nothing could be read; the next call is worth a `probe` first.
+            TelemetryError: Nothing could be read now.
         """
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from splitrig.core.engine import LaunchRequest
 from splitrig.core.errors import SplitError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
+from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.speed import Speed, estimate_speed
@@ -272,9 +273,9 @@ class Planner:
         elif not reason and (free is None or not total):
             reason = "its free memory is not reported"
         note = ""
-        lanes = sample.pcie_lanes if sample is not None else None
-        if lanes is not None and gpu.pcie_lanes_max is not None and lanes < gpu.pcie_lanes_max:
-            note = f"PCIe ×{lanes}"
+        link = Link() if sample is None else telling_link(gpu, sample)
+        if missing_lanes(gpu, link):
+            note = f"PCIe ×{link.lanes}"
         elif gpu.integrated:
             note = "integrated"
         return CardChoice(

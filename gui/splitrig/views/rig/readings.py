@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from splitrig.core.gpu import GpuInfo, GpuSample, Limit
+from splitrig.core.link import is_busy, missing_lanes, telling_link
 from splitrig.core.units import MISSING, gib_text, number_text
 from splitrig.core.usage import Usage
 from splitrig.views.widgets.badge import Tone
@@ -10,8 +11,6 @@ from splitrig.views.widgets.badge import Tone
 UNREAD = "This card has not been read yet."
 LOST = "The card no longer answers."
 UNREPORTED = "The driver does not report this value."
-BUSY_FROM_PCT = 10
-"""A PCIe link narrows and slows down at idle; below this load it says nothing about the slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +172,7 @@ def _link(gpu: GpuInfo, s: GpuSample, missing: str) -> Reading:
     now = _link_text(s.pcie_gen, s.pcie_lanes)
     if now == MISSING:
         return Reading(text=MISSING, most=most, reason=missing)
-    busy = (s.utilization_pct or 0) >= BUSY_FROM_PCT
-    narrow = busy and None not in (s.pcie_lanes, gpu.pcie_lanes_max)
-    narrow = narrow and (s.pcie_lanes or 0) < (gpu.pcie_lanes_max or 0)
+    narrow = is_busy(s) and missing_lanes(gpu, telling_link(gpu, s))
     return Reading(
         text=now,
         most=most,
