@@ -56,7 +56,10 @@ def test_engine_model_and_speed_are_named(strip: Strip) -> None:
     assert strip.state.text.startswith("Running")
     assert strip.model.text() == "Qwen3-32B"
     assert strip.rate.text() == "33.1"
-    strip.show_model(Path("/m/q.gguf"), "Qwen3 32B")
+    assert status.request is not None
+    strip.show_model(Path("other.gguf"), "Another")
+    assert strip.model.text() == "Qwen3-32B"
+    strip.show_model(status.request.model, "Qwen3 32B")
     assert strip.model.text() == "Qwen3 32B"
     strip.show_engine(replace(status, phase=Phase.STOPPED))
     assert strip.rate.text() == "–"

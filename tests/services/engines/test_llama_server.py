@@ -171,11 +171,11 @@ def test_other_choices_reach_the_command() -> None:
         flash_attention=False, n_batch=64, n_ubatch=32, n_parallel=3, kv_unified=True,
     )  # fmt: skip
     request = LaunchRequest(
-        model=Path("m.gguf"), plan=plan, rpc=("h:1", "h:2"), n_threads=5, warmup=False
+        model=Path("/m/m.gguf"), plan=plan, rpc=("h:1", "h:2"), n_threads=5, warmup=False
     )
     command = find_llama_server().command(request, ("CUDA1", "CUDA0"), 1)
     wanted = {
-        "-m": "m.gguf", "--rpc": "h:1,h:2", "-dev": "CUDA1,CUDA0", "-ts": "0,1", "-ngl": "7",
+        "-m": "/m/m.gguf", "--rpc": "h:1,h:2", "-dev": "CUDA1,CUDA0", "-ts": "0,1", "-ngl": "7",
         "-c": "0", "-np": "3", "-b": "64", "-ub": "32", "-ctk": "q8_0", "-ctv": "q4_0",
         "-fa": "off", "-t": "5",
     }  # fmt: skip
