@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> int:
     )
     with stop_on_signals() as stopped:
         try:
-            rig = detected_rig()
-            request, devices = _request(supervisor, rig, model_file)
+            rig = detected_rig(stopped=stopped)
+            request, devices = _request(supervisor, rig, model_file, stopped)
             plan = make_plan(read_model(model_file), devices, request.plan)
             supervisor.start(request, plan, rig)
             status = _wait_ready(supervisor, stopped)
@@ -70,12 +70,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _request(
-    supervisor: Supervisor, rig: Rig, model: Path
+    supervisor: Supervisor, rig: Rig, model: Path, stopped: list[int]
 ) -> tuple[LaunchRequest, tuple[PlanDevice, ...]]:
     """Two real cards where the engine sees them, else two devices lent by the processor."""
     plan = PlanRequest(split=SPLIT, n_ctx=4096)
     if len(rig.gpus) >= 2:
-        device_map: DeviceMap = supervisor.ask_devices(rig, model)
+        device_map: DeviceMap = supervisor.ask_devices(rig, model, lambda: bool(stopped))
         ids = [match.gpu_id for match in device_map.matches][:2]
         if len(ids) == 2:
             devices = {d.id: d for d in rig_devices(rig, device_map)}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, backend_of
@@ -87,9 +88,14 @@ def plan_request(options: argparse.Namespace, n_devices: int) -> PlanRequest:
     )
 
 
-def detected_rig(*, demo: bool = False) -> Rig:
-    """The cards of this machine, read once; blocks for up to some seconds."""
-    return read_rig(default_sources(demo=demo))
+def detected_rig(*, demo: bool = False, stopped: Sequence[int] = ()) -> Rig:
+    """The cards of this machine, read once; blocks for up to some seconds.
+
+    Args:
+        demo: The made-up rig.
+        stopped: Gets an entry when the user wants to stop.
+    """
+    return read_rig(default_sources(demo=demo), cancelled=lambda: bool(stopped))
 
 
 def rig_devices(rig: Rig, device_map: DeviceMap | None = None) -> tuple[PlanDevice, ...]:

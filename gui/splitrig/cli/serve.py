@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
-from splitrig.services.engines.llama_server import ProbeTimeoutError
+from splitrig.services.engines.llama_server import ProbeCancelledError, ProbeTimeoutError
 from splitrig.services.engines.ports import answers
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
@@ -59,10 +59,12 @@ def run(options: argparse.Namespace) -> int:
     )
     with stop_on_signals() as stopped:
         try:
-            rig = detected_rig(demo=options.demo)
+            rig = detected_rig(demo=options.demo, stopped=stopped)
             rpc = endpoints(options.rpc) if options.rpc is not None else ()
             n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
-            devices, names = engine_devices(supervisor, rig, options.model, rpc, n_lent)
+            devices, names = engine_devices(
+                supervisor, rig, options.model, rpc, n_lent, stopped=stopped
+            )
             if not options.json and not names and devices[0].id.startswith("demo-"):
                 print(f"No card is used: the processor lends {len(devices)} devices.")
             plan = make_plan(
@@ -78,6 +80,9 @@ def run(options: argparse.Namespace) -> int:
             )
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
+        except ProbeCancelledError:
+            say(EngineStatus(phase=Phase.STOPPED))
+            return 0
         except SplitRigError as error:
             if not options.json:
                 raise
@@ -89,7 +94,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def engine_devices(
-    supervisor: Supervisor, rig: Rig, model: Path, rpc: tuple[str, ...], n_lent: int = 2
+    supervisor: Supervisor,
+    rig: Rig,
+    model: Path,
+    rpc: tuple[str, ...],
+    n_lent: int = 2,
+    *,
+    stopped: Sequence[int] = (),
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """Devices to plan for, and the engine's names where they are used as they are.
 
@@ -97,9 +108,12 @@ def engine_devices(
 
     Raises:
         EngineError: The engine sees no device to use.
+        ProbeCancelledError: `stopped` got an entry meanwhile.
     """
+    if stopped:
+        raise ProbeCancelledError("Stopped.")
     if rpc:
-        listed = _lent_by(supervisor, rpc)
+        listed = _lent_by(supervisor, rpc, stopped)
         devices = tuple(
             PlanDevice(name=d.name, id=d.name, free_bytes=d.free_bytes, backend=backend_of(d.name))
             for d in listed
@@ -109,7 +123,7 @@ def engine_devices(
         return rig_devices(rig), ()
     if not rig.gpus:
         return lent_devices(n_lent), ()
-    device_map = supervisor.ask_devices(rig, model)
+    device_map = supervisor.ask_devices(rig, model, lambda: bool(stopped))
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
         reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
@@ -137,7 +151,9 @@ def endpoints(text: str) -> tuple[str, ...]:
     return found
 
 
-def _lent_by(supervisor: Supervisor, rpc: tuple[str, ...]) -> list[EngineDevice]:
+def _lent_by(
+    supervisor: Supervisor, rpc: tuple[str, ...], stopped: Sequence[int]
+) -> list[EngineDevice]:
     """The devices these servers lend, in their order.
 
     Raises:
@@ -147,7 +163,7 @@ def _lent_by(supervisor: Supervisor, rpc: tuple[str, ...]) -> list[EngineDevice]
         if not answers(endpoint):
             raise EngineError(f"Nothing answers at {endpoint}.", "Start ggml-rpc-server there.")
     try:
-        listed = supervisor.server().list_devices(rpc)
+        listed = supervisor.server().list_devices(rpc, lambda: bool(stopped))
     except ProbeTimeoutError as error:
         raise EngineError(
             f"{' or '.join(rpc)} answers, but not as an RPC server should.",

@@ -17,6 +17,8 @@ import pytest
 from tests.services.cli.run_cli import environment, splitrig
 from tests.services.engines.processes import running, seconds_until_gone, wait_for
 
+from splitrig.services.engines.llama_server import find_llama_server
+from splitrig.services.engines.ports import accepts, free_port
 from splitrig.services.models.demo import demo_model
 
 MODEL = str(demo_model())
@@ -351,3 +353,66 @@ def test_a_port_in_use_names_the_port() -> None:
     failed = json.loads(run.stdout.splitlines()[-1])
     assert failed["event"] == "failed"
     assert str(port) in failed["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("command", [("gpus",), ("doctor",), ("plan", "--model", MODEL)])
+def test_a_hanging_tool_does_not_outlive_the_command_that_asked_it(
+    tmp_path: Path, number: signal.Signals, command: tuple[str, ...]
+) -> None:
+    script(tmp_path / "rocm-smi", "sleep 4321")
+    with begin(*command, PATH=f"{tmp_path}:/usr/bin:/bin") as program:
+        me = psutil.Process(program.pid)
+        wait_for(lambda: any("4321" in line(p) for p in me.children(recursive=True)), 10)
+        below = [p.pid for p in me.children(recursive=True)]
+        program.send_signal(number)
+        _, err = program.communicate(timeout=5)
+    seconds_until_gone(below)
+    assert "Traceback" not in err
+    assert program.returncode != 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_stops_at_once_while_a_tool_or_an_rpc_server_hangs(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    def stop_after(sign: str, *arguments: str, **extra: str) -> list[dict[str, object]]:
+        with begin("serve", "--model", MODEL, "--json", *arguments, **extra) as program:
+            me = psutil.Process(program.pid)
+            wait_for(lambda: any(sign in line(p) for p in me.children(recursive=True)), 10)
+            begun = time.monotonic()
+            program.send_signal(number)
+            out, err = program.communicate(timeout=20)
+            assert time.monotonic() - begun < 3
+        assert err == ""
+        assert program.returncode == 0
+        return [json.loads(news) for news in out.splitlines()]
+
+    script(tmp_path / "rocm-smi", "sleep 4321")
+    told = stop_after("4321", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert [news["event"] for news in told] == ["stopped"]
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        told = stop_after("--list-devices", "--rpc", f"127.0.0.1:{mute.getsockname()[1]}")
+    assert [news["event"] for news in told] == ["stopped"]
+
+
+@pytest.mark.engine
+def test_serve_on_rpc_devices_carries_the_split(tmp_path: Path) -> None:
+    server = find_llama_server()
+    port = free_port()
+    command = [str(server.rpc_server), "-H", "127.0.0.1", "-p", str(port), "-t", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, "-d", "CPU,CPU"], env=server.environment(), **quiet) as lender:
+        wait_for(lambda: accepts(port))
+        options = ("--rpc", f"127.0.0.1:{port}", "--tensor-split", "3,1")
+        with begin("serve", "--model", MODEL, "--json", *options) as program:
+            assert program.stdout is not None
+            news = map(json.loads, program.stdout)
+            ready = next(n for n in news if n["event"] in ("ready", "failed"))
+            program.terminate()
+            program.communicate(timeout=10)
+        lender.terminate()
+    assert [d["planned"]["layers"] for d in ready["devices"]] == [24, 7]
+    assert ready["mismatches"] == []

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.fakes.rocm_smi import script
+from tests.services.cli.run_cli import environment
+from tests.services.engines.processes import seconds_until_gone, wait_for
 
 from splitrig.core.gpu import Severity
 from splitrig.services.telemetry.rocm_smi import ARGUMENTS, RocmSmiSource
@@ -369,3 +373,21 @@ def test_a_stopped_tool_does_not_start_again(make_tool):
     tool = Tool([str(make_tool("print(1)"))], 5.0)
     tool.stop()
     assert tool.run().ending is Ending.STOPPED
+
+
+def test_a_crash_is_not_a_machine_without_cards(make_source):
+    source = make_source("import signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(SourceFailedError, match="ended with code -11"):
+        source.probe()
+
+
+def test_a_hanging_tool_does_not_outlive_a_program_killed_by_force(make_tool):
+    tool = make_tool("import subprocess; subprocess.Popen(['setsid', 'sleep', '4321']).wait()")
+    program = f"from splitrig.services.telemetry.tool import Tool\nTool([{str(tool)!r}], 60).run()"
+    with subprocess.Popen([sys.executable, "-c", program], env=environment()) as started:
+        me = psutil.Process(started.pid)
+        wait_for(lambda: len(me.children(recursive=True)) >= 3)
+        below = [p.pid for p in me.children(recursive=True)]
+        started.kill()
+        started.wait()
+    seconds_until_gone(below)

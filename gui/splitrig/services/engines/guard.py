@@ -1,8 +1,9 @@
 """Stands between the program and an engine on Linux; nothing below it outlives the program.
 
-Run as `python -I -S guard.py FD PROGRAM ARGUMENTS…`. Standard input is a pipe whose write end
-only the program has: when it closes, however the program ended, the guard ends the engine and
-everything below it. The engine's process id goes to file descriptor FD as one line.
+Run as `python -I -S guard.py FD GRACE_MS PROGRAM ARGUMENTS…`. Standard input is a pipe whose write
+end only the program has: when it closes, however the program ended, the guard ends the engine and
+everything below it, by asking, and after GRACE_MS by force. The engine's process id goes to file
+descriptor FD as one line.
 
 The guard leads its own session, so a terminal's Ctrl-C or hang-up does not reach the engine before
 the program had its say. It is a child subreaper: grandchildren whose parent died become its own
@@ -27,8 +28,6 @@ OWN_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
 """What the guard handles in its own way and the engine in the default one."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-GRACE_S = 1.0
-"""From asking to killing; together with the kill everything is gone within 2 s."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -125,7 +124,7 @@ def watch(engine: int, wake: int) -> None:
 
 def main() -> int:
     """Set the traps, start the engine, wait, clean up."""
-    report, command = int(sys.argv[1]), sys.argv[2:]
+    report, grace_s, command = int(sys.argv[1]), int(sys.argv[2]) / 1000, sys.argv[3:]
     if os.getpid() != os.getsid(0):
         os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -141,7 +140,7 @@ def main() -> int:
     os.write(report, f"{engine}\n".encode())
     os.close(report)
     watch(engine, wake)
-    end_everything(GRACE_S)
+    end_everything(grace_s)
     status = statuses.get(engine, 0)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 

@@ -11,8 +11,27 @@ from splitrig.core.errors import EngineError
 from splitrig.services.engines.output import LogFile, OutputReader
 
 GUARD = Path(__file__).with_name("guard.py")
+GRACE_S = 1.0
+"""From asking an engine to end to killing it; with the kill everything is gone within 2 s."""
 STOP_S = 1.9
 """Longest time from the wish to stop to the last process gone."""
+
+
+def guarded(command: Sequence[str], report: int, grace_s: float) -> list[str]:
+    """The command that runs `command` below the guard, on Linux.
+
+    Args:
+        command: Program and arguments.
+        report: Descriptor that gets the process id as one line; to be passed on.
+        grace_s: From asking it to end to killing it, seconds.
+    """
+    head = [sys.executable, "-I", "-S", str(GUARD), str(report), str(round(grace_s * 1000))]
+    return [*head, *command]
+
+
+def exit_code_of(guard_code: int) -> int:
+    """The exit code of what the guard ran, negative for a signal, from the guard's own."""
+    return guard_code if guard_code <= 128 else 128 - guard_code
 
 
 class EngineProcess(Protocol):
@@ -76,7 +95,7 @@ class GuardedProcess:
         report_read, report_write = os.pipe()
         try:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(GUARD), str(report_write), *command],
+                guarded(command, report_write, GRACE_S),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -105,7 +124,7 @@ class GuardedProcess:
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
         code = self._guard.poll()
-        return code if code is None or code <= 128 else 128 - code
+        return None if code is None else exit_code_of(code)
 
     def stop(self) -> None:
         """Close the pipe; the guard asks, waits, kills. Then make sure of the guard itself."""

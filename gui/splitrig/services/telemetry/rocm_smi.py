@@ -209,7 +209,8 @@ class RocmSmiSource:
         if run.ending in (Ending.DONE, Ending.FAILED):
             cards = parse_rocm_smi(run.output, self._specs)
             # On a machine without an AMD card it prints nothing, or an empty object.
-            if cards is None and run.output.strip() in ("", "{}"):
+            crashed = run.exit_code is not None and run.exit_code < 0
+            if cards is None and run.output.strip() in ("", "{}") and not crashed:
                 cards = RocmCards((), ())
             if cards is not None and (cards.infos or not self._card_is_built_in()):
                 return cards

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from splitrig.core.errors import TelemetryError
@@ -164,18 +164,27 @@ class Sampler:
             )
 
 
-def read_rig(sources: Sequence[Source], *, timeout_s: float = _PATIENCE_ONCE_S) -> Rig:
+def read_rig(
+    sources: Sequence[Source],
+    *,
+    timeout_s: float = _PATIENCE_ONCE_S,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Rig:
     """Read every source once; blocks until the slowest has answered or the time is up.
 
-    The sources are closed afterwards. A source that hangs is told of in the notes.
+    The sources are closed afterwards. A source that hangs is told of in the notes; so is one that
+    was not waited for, because the caller cancelled.
     """
     news = threading.Condition()
     readers = [Reader(source, news) for source in sources]
     for reader in readers:
         reader.start()
         reader.ask()
+    end_s = time.monotonic() + timeout_s
     with news:
-        news.wait_for(lambda: all(reader.answered for reader in readers), timeout_s)
+        while not cancelled() and time.monotonic() < end_s:
+            if news.wait_for(lambda: all(reader.answered for reader in readers), 0.1):
+                break
     rig = merge([reader.only_reading(timeout_s) for reader in readers], clock.now_s())
     deadline_s = time.monotonic() + _CLOSE_S
     for reader in readers:

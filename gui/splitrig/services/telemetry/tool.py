@@ -3,18 +3,24 @@
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from splitrig.services.engines.process import exit_code_of, guarded
 
 MOST_BYTES = 4 * 1024 * 1024
 """Real output is a few kilobytes; a tool that prints without end is stopped here."""
 _SLICE_S = 0.1
+NOT_RUN = 127
+"""Exit code of the guard when it could not run the tool."""
 
 
 class Ending(StrEnum):
@@ -61,24 +67,40 @@ class Tool:
         """Run the command to its end or its time limit; blocks that long at most."""
         if self._stopped.is_set():
             return Run(ending=Ending.STOPPED)
-        try:
-            # Its own session, so that whatever it starts can be ended with it.
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Run(ending=Ending.NOT_STARTED, problem=error.strerror or str(error))
-        ending, raw = self._read(process)
-        if ending is not Ending.DONE:
-            _kill(process)
-        exit_code = process.poll()
+        with tempfile.TemporaryFile() as errors:
+            try:
+                process = self._start(errors)
+            except OSError as error:
+                return Run(ending=Ending.NOT_STARTED, problem=error.strerror or str(error))
+            ending, raw = self._read(process)
+            if ending is not Ending.DONE:
+                _end(process)
+            exit_code = None if ending is Ending.TIMED_OUT else _exit_code(process)
+            errors.seek(0)
+            problem = _refusal(errors.read(1000).decode("utf-8", "replace"), self._command[0])
+        if exit_code == NOT_RUN and problem:
+            return Run(ending=Ending.NOT_STARTED, problem=problem)
         if ending is Ending.DONE and exit_code != 0:
             ending = Ending.FAILED
         return Run(ending=ending, output=raw.decode("utf-8", "replace"), exit_code=exit_code)
+
+    def _start(self, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start it; on Linux below a guard, so that neither it nor its children outlive us."""
+        if sys.platform == "linux":
+            # the guard reports a process id that nobody here needs
+            with Path(os.devnull).open("wb") as nowhere:
+                return subprocess.Popen(
+                    guarded(self._command, nowhere.fileno(), 0),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    pass_fds=(nowhere.fileno(),),
+                    start_new_session=True,
+                )
+        else:
+            return subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
 
     def _read(self, process: "subprocess.Popen[bytes]") -> tuple[Ending, bytes]:
         """Read to the end of the output; a child that outlives the tool cannot hold us up."""
@@ -106,12 +128,31 @@ class Tool:
         return Ending.TIMED_OUT, bytes(raw)
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the tool and its children; one stuck in the kernel is left to the kernel."""
-    if sys.platform == "win32":
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Let the guard kill the tool and its children; one stuck in the kernel is left to it."""
+    if process.stdin is not None:
+        process.stdin.close()
+    if sys.platform != "linux":
         process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
+
+
+def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
+    """Exit code of the tool, negative for a signal."""
+    if process.stdin is not None:
+        process.stdin.close()
+    code = process.poll()
+    return None if code is None else exit_code_of(code)
+
+
+def _refusal(errors: str, program: str) -> str:
+    """Why the guard could not run the tool; empty when it could."""
+    return next(
+        (
+            line.removeprefix(f"guard: {program}: ")
+            for line in errors.splitlines()
+            if line.startswith(f"guard: {program}: ")
+        ),
+        "",
+    )
