@@ -18,6 +18,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
+import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitRigError, StoreError
