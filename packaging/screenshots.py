@@ -74,7 +74,8 @@ def take(options: argparse.Namespace, width: int, height: int) -> None:
         window.grab().save(str(path))
         print(path)
 
-    until(lambda: desktop.ready_to_start or desktop.launch_page.plan is not None)
+    desktop.complete()
+    until(lambda: desktop.launch_page.plan is not None)
     for page in ("settings", "chat", "launch"):
         window.show_page(page)
         picture(page if page != "chat" else "chat-empty")

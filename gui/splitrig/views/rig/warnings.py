@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from splitrig.core.gpu import Note, Severity
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge, Tone
-from splitrig.views.widgets.texts import IconLabel, Panel, line, text_label
+from splitrig.views.widgets.texts import IconLabel, Panel, kept_together, line, text_label
 
 ICONS = {
     Severity.INFO: ("info", "accent_text"),
@@ -49,7 +49,7 @@ class NoteRow(QWidget):
             (note.detail, "note", 400, "muted"),
         ):
             if words:
-                label = text_label(theme, words, step, weight, role=role)
+                label = text_label(theme, kept_together(words), step, weight, role=role)
                 label.setWordWrap(True)
                 label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
                 text.addWidget(label)

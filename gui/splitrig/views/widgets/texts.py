@@ -1,5 +1,7 @@
 """Labels, lines and panels in the type scale and spacing of the theme."""
 
+import re
+
 from PySide6.QtCore import QSize, Qt, Slot
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
@@ -14,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.views.theme import Theme
 
+_UNIT = re.compile(r"(?<=\d) (?=(?:GiB|MiB|GB/s|tok/s|W|s|%|°C)\b|%)")
 WORD_GAP_PX = 4
 """Between an icon and a word, beyond the 4 px of the style."""
 
@@ -79,6 +82,11 @@ def pad_spin_box(box: QAbstractSpinBox) -> None:
     """
     box.setFixedHeight(32)
     box.lineEdit().setTextMargins(7, 0, 0, 0)
+
+
+def kept_together(text: str) -> str:
+    """With spaces that no line breaks at between a number and its unit, and within a ratio."""
+    return _UNIT.sub("\u00a0", text).replace(" : ", "\u00a0:\u00a0")
 
 
 def icon_size(text: str) -> QSize:
