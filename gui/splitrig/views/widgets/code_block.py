@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown_code import CodeColours, utf16_length
-from splitrig.views.widgets.markdown_text import code_font
+from splitrig.views.widgets.markdown_text import code_font, scroll_sideways
 from splitrig.views.widgets.texts import icon_size
 
 LONGEST_LINE = 2_000
@@ -59,14 +59,7 @@ class _CodeText(QPlainTextEdit):
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Sideways here, up and down on the page."""
-        turn = event.angleDelta()
-        sideways = abs(turn.x()) > abs(turn.y())
-        if sideways or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            bar = self.horizontalScrollBar()
-            bar.setValue(bar.value() - (turn.x() if sideways else turn.y()) // 2)
-            event.accept()
-        else:
-            event.ignore()
+        scroll_sideways(self.horizontalScrollBar(), event)
 
 
 class CodeBlock(QFrame):
