@@ -22,6 +22,8 @@ from splitrig.views.widgets.texts import icon_size
 
 LONGEST_LINE = 2_000
 """Characters of one line that are drawn; the rest goes on below. Copy has them as written."""
+LONGEST_LANGUAGE = 30
+"""Characters of the language that are shown."""
 COPIED_MS = 1500
 
 
@@ -76,6 +78,7 @@ class CodeBlock(QFrame):
         self._copied.setInterval(COPIED_MS)
         self._copied.timeout.connect(self._on_copied_over)
         self._name = QLabel()
+        self._name.setTextFormat(Qt.TextFormat.PlainText)
         self._name.setProperty("role", "muted")
         self._name.setFont(theme.font("note"))
         self._copy = QPushButton("Copy")
@@ -118,7 +121,7 @@ class CodeBlock(QFrame):
         if language != self._language:
             self._language = language
             self._colours.set_language(language)
-            self._name.setText(language or "code")
+            self._name.setText(_shortened(language) or "code")
             same = 0
         self._text = text
         lines = _display_lines(text)
@@ -166,6 +169,12 @@ class CodeBlock(QFrame):
     def _on_copied_over(self) -> None:
         self._copy.setText("Copy")
         self._copy.setIcon(self._theme.icon("copy", "muted"))
+
+
+def _shortened(language: str) -> str:
+    if len(language) <= LONGEST_LANGUAGE:
+        return language
+    return f"{language[: LONGEST_LANGUAGE - 1]}…"
 
 
 def _display_lines(text: str) -> list[str]:
