@@ -60,6 +60,8 @@ class ChatPage(QWidget):
         self._turns: list[_Turn] = []
         self._cleared: list[_Turn] = []
         self._current: AnswerView | None = None
+        self._current_id: int | None = None
+        self._dropped: set[int] = set()
         self.conversation = Conversation(theme)
         self.empty = EmptyChat(theme)
         self.composer = Composer(theme)
@@ -94,8 +96,8 @@ class ChatPage(QWidget):
 
     @property
     def busy(self) -> bool:
-        """An answer is on its way."""
-        return self._current is not None
+        """An answer of the conversation shown is on its way."""
+        return self._current is not None and self._current in self.answers
 
     @property
     def answers(self) -> list[AnswerView]:
@@ -125,23 +127,20 @@ class ChatPage(QWidget):
 
     @Slot(object)
     def show_answer(self, answer: Answer) -> None:
-        """Show an answer as it stands, or as it ended."""
-        if self._current is None:
-            return
-        self._current.show_answer(answer)
-        self._show_context()
+        """Show an answer as it stands."""
+        self._receive(answer)
 
     @Slot(object)
     def show_finished(self, answer: Answer) -> None:
         """The answer is complete, or was stopped."""
-        self.show_answer(answer)
-        self._end()
+        if self._receive(answer):
+            self._end()
 
     @Slot(object)
     def show_failed(self, answer: Answer) -> None:
         """The answer broke off; what was said stays, with the reason under it."""
-        self.show_answer(answer)
-        self._end()
+        if self._receive(answer):
+            self._end()
 
     @Slot(object)
     def set_engine(self, status: EngineStatus) -> None:
@@ -158,19 +157,22 @@ class ChatPage(QWidget):
 
     @Slot()
     def clear(self) -> None:
-        """Begin anew; until the next question the old conversation can be brought back."""
+        """Begin anew; until the next question the old conversation can be brought back.
+
+        An answer on its way is stopped; its view, out of sight, still gets how it ended.
+        """
         if self._cleared:
             self._turns, self._cleared = self._cleared, []
         elif self._turns:
-            if self._current is not None:
+            if self.busy:
                 self.stop_requested.emit()
-                self._end()
             self._cleared, self._turns = self._turns, []
         for turn in self._turns + self._cleared:
             shown = turn in self._turns
             turn.question.setVisible(shown)
             turn.answer.setVisible(shown)
         self._show_turns()
+        self.composer.set_busy(busy=self.busy)
         self.set_engine(self._status)
         self.composer.input.setFocus()
 
@@ -204,6 +206,7 @@ class ChatPage(QWidget):
 
     def _request(self) -> None:
         self._current = self._turns[-1].answer
+        self._current_id = None
         for turn in self._turns:
             turn.answer.set_last(last=turn.answer is self._current)
         self._show_turns()
@@ -214,12 +217,27 @@ class ChatPage(QWidget):
             conversation(messages, self.composer.system), self.composer.options
         )
 
+    def _receive(self, answer: Answer) -> bool:
+        """Show news of the answer on its way; `False` when they are of another one."""
+        if self._current is None or answer.request_id in self._dropped:
+            return False
+        self._current_id = answer.request_id
+        self._current.show_answer(answer)
+        self._show_context()
+        return True
+
     def _end(self) -> None:
         self._current = None
         self.composer.set_busy(busy=False)
         self.set_engine(self._status)
 
     def _forget_cleared(self) -> None:
+        if self._current is not None:
+            # Its end has not come yet. Where not even its first word has, none of it will:
+            # the bridge drops it for the next question.
+            self._current = None
+            if self._current_id is not None:
+                self._dropped.add(self._current_id)
         for turn in self._cleared:
             self.conversation.remove(turn.question)
             self.conversation.remove(turn.answer)

@@ -17,11 +17,13 @@ from PySide6.QtWidgets import (
 
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown_code import CodeColours, utf16_length
-from splitrig.views.widgets.markdown_text import code_font
+from splitrig.views.widgets.markdown_text import code_font, scroll_sideways
 from splitrig.views.widgets.texts import icon_size
 
 LONGEST_LINE = 2_000
 """Characters of one line that are drawn; the rest goes on below. Copy has them as written."""
+LONGEST_LANGUAGE = 30
+"""Characters of the language that are shown."""
 COPIED_MS = 1500
 
 
@@ -59,14 +61,7 @@ class _CodeText(QPlainTextEdit):
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Sideways here, up and down on the page."""
-        turn = event.angleDelta()
-        sideways = abs(turn.x()) > abs(turn.y())
-        if sideways or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            bar = self.horizontalScrollBar()
-            bar.setValue(bar.value() - (turn.x() if sideways else turn.y()) // 2)
-            event.accept()
-        else:
-            event.ignore()
+        scroll_sideways(self.horizontalScrollBar(), event)
 
 
 class CodeBlock(QFrame):
@@ -83,6 +78,7 @@ class CodeBlock(QFrame):
         self._copied.setInterval(COPIED_MS)
         self._copied.timeout.connect(self._on_copied_over)
         self._name = QLabel()
+        self._name.setTextFormat(Qt.TextFormat.PlainText)
         self._name.setProperty("role", "muted")
         self._name.setFont(theme.font("note"))
         self._copy = QPushButton("Copy")
@@ -125,7 +121,7 @@ class CodeBlock(QFrame):
         if language != self._language:
             self._language = language
             self._colours.set_language(language)
-            self._name.setText(language or "code")
+            self._name.setText(_shortened(language) or "code")
             same = 0
         self._text = text
         lines = _display_lines(text)
@@ -173,6 +169,12 @@ class CodeBlock(QFrame):
     def _on_copied_over(self) -> None:
         self._copy.setText("Copy")
         self._copy.setIcon(self._theme.icon("copy", "muted"))
+
+
+def _shortened(language: str) -> str:
+    if len(language) <= LONGEST_LANGUAGE:
+        return language
+    return f"{language[: LONGEST_LANGUAGE - 1]}…"
 
 
 def _display_lines(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Markdown that grows while it is read: finished blocks are drawn once and left alone."""
 
 import time
+from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QCursor, QDesktopServices
@@ -9,7 +10,8 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QMenu, QVBoxLayout, QWi
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.code_block import CodeBlock
 from splitrig.views.widgets.markdown_blocks import BlockStream, Code, Piece, Table
-from splitrig.views.widgets.markdown_text import INDENT_PX, Mark, TextRun
+from splitrig.views.widgets.markdown_table import TableView
+from splitrig.views.widgets.markdown_text import INDENT_PX, MOST_INDENT, Mark, TextRun
 
 TICK_MS = 50
 """Shortest time between two repaints of a growing text."""
@@ -23,10 +25,13 @@ QTextEdit, QPlainTextEdit, QTextEdit:focus, QPlainTextEdit:focus {
 """
 
 
+_Part = TextRun | CodeBlock | TableView
+
+
 class _Drawn:
     """An open piece on screen: which widget holds it, and from where on."""
 
-    def __init__(self, piece: Piece, widget: TextRun | CodeBlock, mark: Mark | None) -> None:
+    def __init__(self, piece: Piece, widget: _Part, mark: Mark | None = None) -> None:
         self.piece = piece
         self.widget = widget
         self.mark = mark
@@ -49,7 +54,7 @@ class MarkdownView(QWidget):
         self._shown = ""
         self._caret = False
         self._stream = BlockStream()
-        self._widgets: list[TextRun | CodeBlock] = []
+        self._widgets: list[_Part] = []
         self._open: list[_Drawn] = []
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -111,17 +116,24 @@ class MarkdownView(QWidget):
         self._take_back(same)
         for piece in new[same:]:
             self._open.append(self._add(piece))
+        growing = self._open[-1].widget if open_ and self._caret else None
+        for drawn in self._open:
+            if isinstance(drawn.widget, TableView) and drawn.widget is not growing:
+                drawn.widget.settle()
         del self._open[: len(final)]
 
     def _grow(self, drawn: _Drawn, piece: Piece) -> bool:
         """Let a code block or a table follow its text without being built anew."""
-        if isinstance(drawn.piece, Table) and isinstance(piece, Table):
-            last = drawn is self._open[-1]
-            if last and isinstance(drawn.widget, TextRun):
-                grown = drawn.widget.grow_table(drawn.piece, piece)
-                drawn.piece = piece if grown else drawn.piece
-                return grown
-            return False
+        if (
+            isinstance(drawn.widget, TableView)
+            and isinstance(piece, Table)
+            and isinstance(drawn.piece, Table)
+            and drawn is self._open[-1]
+            and replace(piece, rows=drawn.piece.rows) == drawn.piece
+        ):
+            drawn.widget.grow(piece)
+            drawn.piece = piece
+            return True
         if (
             isinstance(drawn.widget, CodeBlock)
             and isinstance(piece, Code)
@@ -141,6 +153,10 @@ class MarkdownView(QWidget):
                 drawn.widget.take_back(drawn.mark)
                 if not drawn.widget.is_empty:
                     continue
+            elif isinstance(drawn.widget, TableView):
+                drawn.widget.take_back()
+                if not drawn.widget.is_empty:
+                    continue
             self._widgets.remove(drawn.widget)
             box = drawn.widget.parentWidget()
             target = drawn.widget if box is self or box is None else box
@@ -153,8 +169,13 @@ class MarkdownView(QWidget):
             block = CodeBlock(self._theme, piece.language, piece.text)
             self._widgets.append(block)
             self._place(block, piece.indent)
-            return _Drawn(piece, block, None)
+            return _Drawn(piece, block)
         last = self._widgets[-1] if self._widgets else None
+        if isinstance(piece, Table):
+            if piece.continued and isinstance(last, TableView):
+                last.add(piece)
+                return _Drawn(piece, last)
+            return self._add_table(piece)
         if not isinstance(last, TextRun):
             last = TextRun(self._theme, colour=self._colour)
             last.link_clicked.connect(self._on_link)
@@ -162,19 +183,27 @@ class MarkdownView(QWidget):
             self._column.addWidget(last)
         return _Drawn(piece, last, last.add(piece))
 
-    def _place(self, block: CodeBlock, indent: int) -> None:
+    def _add_table(self, piece: Table) -> _Drawn:
+        width = self.width() - min(piece.indent, MOST_INDENT) * INDENT_PX
+        table = TableView(self._theme, piece, width=width, colour=self._colour)
+        table.link_clicked.connect(self._on_link)
+        self._widgets.append(table)
+        self._place(table, piece.indent)
+        return _Drawn(piece, table)
+
+    def _place(self, block: CodeBlock | TableView, indent: int) -> None:
         if not indent:
             self._column.addWidget(block)
             return
         box = QWidget()
         row = QHBoxLayout(box)
-        row.setContentsMargins(indent * INDENT_PX, 0, 0, 0)
+        row.setContentsMargins(min(indent, MOST_INDENT) * INDENT_PX, 0, 0, 0)
         row.addWidget(block)
         self._column.addWidget(box)
 
     def _place_caret(self) -> None:
         for widget in self._widgets[-2:]:
-            if isinstance(widget, TextRun):
+            if not isinstance(widget, CodeBlock):
                 widget.set_caret(shown=self._caret and widget is self._widgets[-1])
 
     def _clear(self) -> None:

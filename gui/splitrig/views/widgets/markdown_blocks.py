@@ -1,37 +1,37 @@
 """Markdown as a flat list of pieces to draw, grown piece by piece while an answer streams.
 
-No Qt in here. Raw HTML stays text, images become links, and only web and mail addresses are links
-at all.
+No Qt in here. A long table comes in several pieces; one too wide to be drawn comes as its source.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from splitrig.views.widgets.markdown_inline import Span, inline_spans
+from splitrig.views.widgets.markdown_parser import (
+    OPEN_BLOCK,
+    OPEN_LIST,
+    OpenTable,
+    TableLines,
+    inline_parser,
+    new_parser,
+    table_cells,
+)
+
 LONGEST_INLINE = 4_000
-"""Characters of one paragraph that still get inline markup; a longer one is shown as it is
+"""Characters of one paragraph or cell that still get inline markup; a longer one is shown as it is
 written, because it is parsed anew with every token that is added to it (20 ms at this length)."""
 PLAIN_PIECE = 2_000
-FLAGS = frozenset({"strong", "em", "s"})
-SAFE_SCHEMES = ("https://", "http://", "mailto:")
-_URL = re.compile(r"https?://[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}*_]")
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+PIECE_ROWS = 60
+PIECE_CELLS = 360
+"""A piece of a table has at most so many rows, its head counted, and about so many cells."""
+MOST_COLUMNS = 30
+"""Columns of a table that is drawn as one; a wider one is shown as its source."""
+_NEWLINE = re.compile(r"\r\n?|\n")
 _TASK = re.compile(r"\[([ xX])\] ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A run of text of one kind."""
-
-    text: str
-    bold: bool = False
-    italic: bool = False
-    strike: bool = False
-    code: bool = False
-    href: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +62,24 @@ class Code:
     indent: int = 0
 
 
+Row = tuple[tuple[Span, ...], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table; the first row is its head, alignments are `left`, `center`, `right`."""
+    """Some rows of a table, at most `PIECE_ROWS`.
 
-    rows: tuple[tuple[tuple[Span, ...], ...], ...]
+    Attributes:
+        rows: Cells of each row; the first is the head.
+        aligns: `left`, `center` or `right` for each column.
+        indent: Depth in lists.
+        continued: The rows follow on those of the piece before; none is a head.
+    """
+
+    rows: tuple[Row, ...]
     aligns: tuple[str, ...]
     indent: int = 0
+    continued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +98,34 @@ class _Numbering:
     following: int
 
 
-def _new_parser() -> MarkdownIt:
-    # Inline markup is left to `_Walk`, which looks at the length first.
-    extended = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    return extended.disable(["inline"])
+@dataclass(slots=True)
+class _Group:
+    """Tokens of one block that can become final on its own.
+
+    Attributes:
+        tokens: The tokens.
+        first_line: Where it begins.
+        numbering: For an item of an ordered list.
+        needs_lines: Complete lines from the first on that make sure it begins there.
+        continues: What to parse it with where the table or list it is of has begun before.
+    """
+
+    tokens: list[Token]
+    first_line: int
+    numbering: _Numbering | None = None
+    needs_lines: int = 1
+    continues: OpenTable | str | None = None
 
 
 @dataclass(slots=True)
 class BlockStream:
     """Parses a text that only grows; what is finished is never parsed again.
 
-    A block is finished when a further one has begun on a complete line below it; items of an
-    outermost list count as blocks.
+    A block is finished when a further one has begun on complete lines below it; items of an
+    outermost list and pieces of an outermost table count as blocks.
     """
 
-    _parser: MarkdownIt = field(default_factory=_new_parser)
+    _parser: MarkdownIt = field(default_factory=new_parser)
     _env: dict[str, object] = field(default_factory=dict)
     _done_chars: int = 0
     _spans: dict[str, tuple[Span, ...]] = field(default_factory=dict)
@@ -119,20 +143,34 @@ class BlockStream:
         rest = text[self._done_chars :]
         if not rest:
             return [], []
-        lines = rest.count("\n")
+        starts = [0, *(end.end() for end in _NEWLINE.finditer(rest))]
+        complete = len(starts) - 1
         groups = _groups(self._parser.parse(rest, self._env), self._numbering)
         n_final = 0
         for at, group in enumerate(groups[1:], 1):
-            if group.first_line < lines:
+            if group.first_line + group.needs_lines <= complete:
                 n_final = at
-        inline = _Inline(self._parser, self._env, self._spans)
+        inline = _Inline(self._spans)
         final = [piece for group in groups[:n_final] for piece in _Walk(group, inline).run()]
         open_ = [piece for group in groups[n_final:] for piece in _Walk(group, inline).run()]
         self._spans = inline.used
         if n_final:
-            self._done_chars += _line_starts(rest)[groups[n_final].first_line]
+            self._done_chars += starts[groups[n_final].first_line]
             self._numbering = groups[n_final].numbering
+            self._env[OPEN_BLOCK] = groups[n_final].continues
+        elif len(groups) == 1:
+            self._put_by(groups[0], starts)
         return final, open_
+
+    def _put_by(self, group: _Group, starts: Sequence[int]) -> None:
+        """Of a table shown as its source, leave only the last complete line to be parsed again."""
+        table = _lines_of(group.tokens[0])
+        if table is None or not _is_wide(table):
+            return
+        last, (_, end) = len(starts) - 2, group.tokens[0].map or (0, 0)
+        if group.first_line + group.needs_lines <= last < end:
+            self._env[OPEN_BLOCK] = OpenTable(table.aligns, table.lines[: last - end])
+            self._done_chars += starts[last]
 
 
 def pieces(text: str) -> list[Piece]:
@@ -141,44 +179,65 @@ def pieces(text: str) -> list[Piece]:
     return final + open_
 
 
-@dataclass(slots=True)
-class _Group:
-    """Tokens of one block that can become final on its own."""
-
-    tokens: list[Token]
-    first_line: int
-    numbering: _Numbering | None = None
-
-
 def _groups(tokens: Sequence[Token], numbering: _Numbering | None) -> list[_Group]:
     """Cut at the outermost blocks and at the items of outermost lists."""
     groups: list[_Group] = []
     outer: Token | None = None
-    number = 1
+    number, before = 1, None
     for token in tokens:
         if token.level == 0 and token.nesting >= 0:
             outer = token if token.type in {"ordered_list_open", "bullet_list_open"} else None
             if outer is not None:
-                number = int(outer.attrGet("start") or 1)
+                number, before = int(outer.attrGet("start") or 1), None
                 if not groups and numbering is not None and numbering.markup == outer.markup:
                     number = numbering.following
                 continue
-            groups.append(_Group([token], (token.map or (0, 0))[0]))
+            lines = _lines_of(token)
+            if lines is not None and not _is_wide(lines):
+                groups += _table_groups(token, lines)
+            else:
+                needs = 1 if lines is None or lines.continued else 2
+                groups.append(_Group([token], (token.map or (0, 0))[0], needs_lines=needs))
         elif outer is not None and token.type == "list_item_open" and token.level == 1:
             ordered = outer.type == "ordered_list_open"
             state = _Numbering(outer.markup, number) if ordered else None
-            groups.append(_Group([token], (token.map or (0, 0))[0], state))
-            number += 1
+            groups.append(_Group([token], (token.map or (0, 0))[0], state, continues=before))
+            number, before = number + 1, OPEN_LIST
         elif groups and not (token.level == 0 and token.type.endswith("_list_close")):
             groups[-1].tokens.append(token)
     return groups
 
 
-def _line_starts(text: str) -> list[int]:
-    starts = [0]
-    for line in text.split("\n"):
-        starts.append(starts[-1] + len(line) + 1)
-    return starts
+def _lines_of(token: Token) -> TableLines | None:
+    lines = token.meta.get("lines")
+    return lines if isinstance(lines, TableLines) else None
+
+
+def _is_wide(table: TableLines) -> bool:
+    return len(table.aligns) > MOST_COLUMNS
+
+
+def _parts(table: TableLines) -> Iterator[tuple[int, TableLines]]:
+    """The lines of each piece, and at which line of the table it begins."""
+    at, rows = 0, table.lines
+    most = min(PIECE_ROWS, PIECE_CELLS // len(table.aligns))
+    if not table.continued:
+        # The delimiter row is no row of the piece.
+        at = most + 1
+        yield 0, TableLines(table.aligns, rows[:at])
+    while at < len(rows):
+        yield at, TableLines(table.aligns, rows[at : at + most], continued=True)
+        at += most
+
+
+def _table_groups(token: Token, table: TableLines) -> Iterator[_Group]:
+    first_line = (token.map or (0, 0))[0]
+    for at, part in _parts(table):
+        piece = token.copy(meta={"lines": part})
+        if part.continued:
+            yield _Group([piece], first_line + at, continues=OpenTable(table.aligns))
+        else:
+            yield _Group([piece], first_line + at, needs_lines=2)
 
 
 class _Walk:
@@ -194,10 +253,6 @@ class _Walk:
         self._lists: list[int | None] = []
         if group.tokens[0].type == "list_item_open":
             self._lists.append(group.numbering.following if group.numbering else None)
-        self._cells: list[tuple[Span, ...]] = []
-        self._rows: list[tuple[tuple[Span, ...], ...]] = []
-        self._aligns: list[str] = []
-        self._in_table = False
 
     def run(self) -> list[Piece]:
         for token in self._tokens:
@@ -219,9 +274,10 @@ class _Walk:
                     self._quote += 1
                 case "blockquote_close":
                     self._quote -= 1
+                case "table":
+                    self._table(token)
                 case _:
                     self._list(token)
-                    self._table(token)
         return self._found
 
     @property
@@ -257,33 +313,30 @@ class _Walk:
             self._paragraph(())
 
     def _table(self, token: Token) -> None:
-        match token.type:
-            case "table_open":
-                self._flush_marker()
-                self._in_table = True
-                self._rows, self._aligns = [], []
-            case "tr_open":
-                self._cells = []
-            case "th_open":
-                style = str(token.attrGet("style") or "")
-                self._aligns.append(style.removeprefix("text-align:") or "left")
-            case "tr_close":
-                self._rows.append(tuple(self._cells))
-            case "table_close":
-                self._in_table = False
-                self._add(
-                    Table(rows=tuple(self._rows), aligns=tuple(self._aligns), indent=self._indent)
+        self._flush_marker()
+        table = _lines_of(token)
+        if table is None:
+            return
+        if _is_wide(table):
+            self._add(Code(text="\n".join(table.lines), indent=self._indent))
+            return
+        for _, part in _parts(table):
+            rows = part.lines if part.continued else (part.lines[0], *part.lines[2:])
+            cells = tuple(self._inline_spans.cells(row, len(part.aligns)) for row in rows)
+            self._add(
+                Table(
+                    rows=cells,
+                    aligns=part.aligns,
+                    indent=self._indent,
+                    continued=part.continued,
                 )
+            )
 
     def _inline(self, token: Token) -> None:
-        if len(token.content) > LONGEST_INLINE and not self._in_table:
+        if len(token.content) > LONGEST_INLINE:
             self._plain(token.content)
-            return
-        spans = self._inline_spans.read(token.content)
-        if self._in_table:
-            self._cells.append(spans)
         else:
-            self._paragraph(spans)
+            self._paragraph(self._inline_spans.read(token.content))
 
     def _plain(self, text: str) -> None:
         for line in text.splitlines():
@@ -309,87 +362,21 @@ class _Walk:
 class _Inline:
     """Reads inline markup; remembers what the time before has read, for blocks still open."""
 
-    def __init__(
-        self,
-        parser: MarkdownIt,
-        env: dict[str, object],
-        before: dict[str, tuple[Span, ...]],
-    ) -> None:
-        self._parser = parser
-        self._env = env
+    def __init__(self, before: dict[str, tuple[Span, ...]]) -> None:
         self._before = before
         self.used: dict[str, tuple[Span, ...]] = {}
+
+    def cells(self, line: str, columns: int) -> tuple[tuple[Span, ...], ...]:
+        """A row of a table."""
+        return tuple(
+            self.read(cell) if len(cell) <= LONGEST_INLINE else (Span(text=cell),)
+            for cell in table_cells(line, columns)
+        )
 
     def read(self, text: str) -> tuple[Span, ...]:
         spans = self._before.get(text)
         if spans is None:
-            children: list[Token] = []
-            self._parser.inline.parse(text, self._parser, self._env, children)
-            spans = inline_spans(children)
+            parser = inline_parser()
+            spans = inline_spans(parser.inline.parse(text, parser, {}, []))
         self.used[text] = spans
         return spans
-
-
-def inline_spans(tokens: Sequence[Token]) -> tuple[Span, ...]:
-    """Text runs of one paragraph, neighbours of the same kind joined."""
-    found: list[Span] = []
-    state = Span(text="")
-    for token in tokens:
-        name, _, edge = token.type.rpartition("_")
-        if name in FLAGS:
-            state = _switched(state, name, on=edge == "open")
-        elif token.type == "link_open":
-            state = replace(state, href=_safe(str(token.attrGet("href") or "")))
-        elif token.type == "link_close":
-            state = replace(state, href=None)
-        elif token.type == "image":
-            words = token.content.strip() or "without a title"
-            href = _safe(str(token.attrGet("src") or "")) or state.href
-            found.append(replace(state, text=f"Image: {words}", href=href))
-        elif token.type == "code_inline":
-            found.append(replace(state, text=token.content, code=True))
-        elif token.type in {"softbreak", "hardbreak"}:
-            found.append(replace(state, text=" " if token.type == "softbreak" else "\u2028"))
-        elif token.content:
-            found += _with_addresses(replace(state, text=_BREAK.sub("\u2028", token.content)))
-    return _joined(found)
-
-
-def _switched(span: Span, tag: str, *, on: bool) -> Span:
-    match tag:
-        case "strong":
-            return replace(span, bold=on)
-        case "em":
-            return replace(span, italic=on)
-        case _:
-            return replace(span, strike=on)
-
-
-def _safe(href: str) -> str | None:
-    return href if href.lower().startswith(SAFE_SCHEMES) else None
-
-
-def _with_addresses(span: Span) -> list[Span]:
-    """Bare web addresses become links."""
-    if span.href is not None or "://" not in span.text:
-        return [span]
-    found: list[Span] = []
-    at = 0
-    for match in _URL.finditer(span.text):
-        found.append(replace(span, text=span.text[at : match.start()]))
-        found.append(replace(span, text=match[0], href=match[0]))
-        at = match.end()
-    found.append(replace(span, text=span.text[at:]))
-    return [s for s in found if s.text]
-
-
-def _joined(spans: list[Span]) -> tuple[Span, ...]:
-    found: list[Span] = []
-    texts: list[str] = []
-    for span in spans:
-        if found and replace(span, text="") == found[-1]:
-            texts[-1] += span.text
-        else:
-            found.append(replace(span, text=""))
-            texts.append(span.text)
-    return tuple(replace(s, text=t) for s, t in zip(found, texts, strict=True) if t)

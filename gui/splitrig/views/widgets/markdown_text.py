@@ -1,8 +1,9 @@
-"""A stretch of rich text without scroll bars: paragraphs, lists, quotes, rules and tables.
+"""A stretch of rich text without scroll bars: paragraphs, lists, quotes and rules.
 
 Built with a text cursor, never from HTML, so that nothing a model writes is ever interpreted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, QSize, QSizeF, Qt, QUrl, Signal, Slot
@@ -15,18 +16,15 @@ from PySide6.QtGui import (
     QTextCharFormat,
     QTextCursor,
     QTextFormat,
-    QTextFrameFormat,
     QTextLength,
     QTextOption,
-    QTextTable,
-    QTextTableCellFormat,
-    QTextTableFormat,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QFrame, QSizePolicy, QTextBrowser
+from PySide6.QtWidgets import QFrame, QScrollBar, QSizePolicy, QTextBrowser
 
 from splitrig.views.theme import Theme
-from splitrig.views.widgets.markdown_blocks import Paragraph, Piece, Rule, Span, Table
+from splitrig.views.widgets.markdown_blocks import Paragraph, Rule
+from splitrig.views.widgets.markdown_inline import Span
 
 INDENT_PX = 26
 MARKER_PX = 22
@@ -34,8 +32,11 @@ QUOTE_PX = 16
 PARAGRAPH_GAP_PX = 8
 ITEM_GAP_PX = 4
 HEADING_GAP_PX = 16
+MOST_INDENT = 10
+"""Lists and quotes nested deeper than this do not move further to the right."""
+NOTHING = "\u200b"
+"""Stands in an empty block, which would take over the format of what is removed behind it."""
 _QUOTE = int(QTextFormat.Property.UserProperty.value) + 1
-_SIDES = {"center": Qt.AlignmentFlag.AlignHCenter, "right": Qt.AlignmentFlag.AlignRight}
 _HEADING_STEPS = {1: "title", 2: "value"}
 
 
@@ -44,6 +45,17 @@ def code_font(theme: Theme, step: str) -> QFont:
     font = theme.font(step, mono=True)
     font.setFeature(QFont.Tag("calt"), 0)
     return font
+
+
+def scroll_sideways(bar: QScrollBar, event: QWheelEvent) -> None:
+    """Take a turn of the wheel that is meant sideways; the page gets the others."""
+    turn = event.angleDelta()
+    sideways = abs(turn.x()) > abs(turn.y())
+    if sideways or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+        bar.setValue(bar.value() - (turn.x() if sideways else turn.y()) // 2)
+        event.accept()
+    else:
+        event.ignore()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,6 @@ class TextRun(QTextBrowser):
         self._caret = False
         self._caret_area = QRectF()
         self._quotes = False
-        self._table: QTextTable | None = None
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setOpenLinks(False)
         self.setUndoRedoEnabled(False)
@@ -94,19 +105,16 @@ class TextRun(QTextBrowser):
         """Nothing was added yet."""
         return self._fresh and self.document().characterCount() <= 1
 
-    def add(self, piece: Piece) -> Mark:
+    def add(self, piece: Paragraph | Rule) -> Mark:
         """Add a piece at the end."""
         cursor = self._end()
         mark = Mark(cursor.position(), self._fresh)
-        # One layout at the end, not one for each stretch of text and each cell.
+        # One layout at the end, not one for each stretch of text.
         cursor.beginEditBlock()
-        match piece:
-            case Paragraph():
-                self._add_paragraph(cursor, piece)
-            case Table():
-                self._add_table(cursor, piece)
-            case Rule():
-                self._add_rule(cursor)
+        if isinstance(piece, Paragraph):
+            self._add_paragraph(cursor, piece)
+        else:
+            self._add_rule(cursor)
         cursor.endEditBlock()
         return mark
 
@@ -116,25 +124,6 @@ class TextRun(QTextBrowser):
         cursor.setPosition(mark.position, QTextCursor.MoveMode.KeepAnchor)
         cursor.removeSelectedText()
         self._fresh = mark.reuse_block
-        self._table = None
-
-    def grow_table(self, old: Table, new: Table) -> bool:
-        """Add rows to the table at the end; `False` when more than its last row differs."""
-        kept = len(old.rows) - 1
-        table = self._table
-        same = old.aligns == new.aligns and old.indent == new.indent
-        if table is None or not same or old.rows[:kept] != new.rows[:kept]:
-            return False
-        if len(new.rows) < len(old.rows):
-            return False
-        edit = self._end()
-        edit.beginEditBlock()
-        if len(new.rows) > len(old.rows):
-            table.appendRows(len(new.rows) - len(old.rows))
-        for y in range(kept, len(new.rows)):
-            self._fill_row(table, new, y)
-        edit.endEditBlock()
-        return True
 
     def set_caret(self, *, shown: bool) -> None:
         """Show or hide the block behind the last word of an answer that still grows."""
@@ -173,7 +162,7 @@ class TextRun(QTextBrowser):
 
     def _caret_place(self) -> QRectF:
         """Where the caret is painted: behind the last word."""
-        at = self.cursorRect(self._end())
+        at = self.cursorRect(self._last_word())
         size = self._theme.font_size(self._step).size + 2
         top = at.center().y() - size / 2 + 0.5
         left = min(at.left() + 3, self.viewport().width() - 8)
@@ -198,6 +187,9 @@ class TextRun(QTextBrowser):
                     painter.fillRect(area, colour)
                     bottoms[level] = bottom
             block = block.next()
+
+    def _last_word(self) -> QTextCursor:
+        return self._end()
 
     def _end(self) -> QTextCursor:
         cursor = QTextCursor(self.document())
@@ -225,11 +217,11 @@ class TextRun(QTextBrowser):
         block.setBottomMargin(gap)
         if not first:
             block.setTopMargin(HEADING_GAP_PX if piece.heading else gap)
-        left = piece.indent * INDENT_PX + piece.quote * QUOTE_PX
-        block.setLeftMargin(left)
-        if piece.quote:
+        quote = min(piece.quote, MOST_INDENT)
+        block.setLeftMargin(min(piece.indent, MOST_INDENT) * INDENT_PX + quote * QUOTE_PX)
+        if quote:
             self._quotes = True
-            block.setProperty(_QUOTE, piece.quote)
+            block.setProperty(_QUOTE, quote)
         if piece.marker:
             block.setTextIndent(-MARKER_PX)
             # Counted from where the line begins; the further ones are for numbers like '100.'.
@@ -239,10 +231,10 @@ class TextRun(QTextBrowser):
         base = self._base(step, 600 if piece.heading else 400, muted=piece.quote > 0)
         if piece.marker:
             cursor.insertText(f"{piece.marker}\t", base)
-        self._add_spans(cursor, piece.spans, base, step)
+        self._add_spans(cursor, piece.spans or (Span(text=NOTHING),), base, step)
 
     def _add_spans(
-        self, cursor: QTextCursor, spans: tuple[Span, ...], base: QTextCharFormat, step: str
+        self, cursor: QTextCursor, spans: Sequence[Span], base: QTextCharFormat, step: str
     ) -> None:
         for span in spans:
             cursor.insertText(span.text, self._format(span, base, step))
@@ -285,56 +277,7 @@ class TextRun(QTextBrowser):
         block.setTopMargin(6)
         block.setBottomMargin(14)
         self._begin_block(cursor, block)
-        # An empty block would take over the format of what is removed behind it.
-        cursor.insertText("\u200b")
-
-    def _add_table(self, cursor: QTextCursor, piece: Table) -> None:
-        columns = max((len(row) for row in piece.rows), default=0)
-        if not columns:
-            return
-        layout = QTextTableFormat()
-        layout.setBorderCollapse(True)
-        layout.setBorder(0)
-        layout.setCellSpacing(0)
-        layout.setCellPadding(0)
-        layout.setTopMargin(PARAGRAPH_GAP_PX)
-        layout.setBottomMargin(PARAGRAPH_GAP_PX)
-        layout.setLeftMargin(piece.indent * INDENT_PX)
-        layout.setHeaderRowCount(1)
-        self._table = cursor.insertTable(len(piece.rows), columns, layout)
-        for y in range(len(piece.rows)):
-            self._fill_row(self._table, piece, y)
-        # The block that follows every table; the next paragraph takes it over.
-        last = self._end()
-        thin = QTextBlockFormat()
-        thin.setLineHeight(1, QTextBlockFormat.LineHeightTypes.FixedHeight.value)
-        last.setBlockFormat(thin)
-        self._fresh = True
-
-    def _fill_row(self, table: QTextTable, piece: Table, y: int) -> None:
-        cell_format = self._cell_format(head=y == 0)
-        base = self._base("body", 600 if y == 0 else 400)
-        for x, spans in enumerate(piece.rows[y]):
-            cell = table.cellAt(y, x)
-            cell.setFormat(cell_format)
-            at = cell.firstCursorPosition()
-            at.setPosition(cell.lastCursorPosition().position(), QTextCursor.MoveMode.KeepAnchor)
-            at.removeSelectedText()
-            block = QTextBlockFormat()
-            block.setAlignment(_SIDES.get(piece.aligns[x], Qt.AlignmentFlag.AlignLeft))
-            at.setBlockFormat(block)
-            self._add_spans(at, spans, base, "body")
-
-    def _cell_format(self, *, head: bool) -> QTextTableCellFormat:
-        fmt = QTextTableCellFormat()
-        fmt.setLeftPadding(0)
-        fmt.setRightPadding(24)
-        fmt.setTopPadding(5)
-        fmt.setBottomPadding(5)
-        fmt.setBottomBorder(1)
-        fmt.setBottomBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
-        fmt.setBottomBorderBrush(self._theme.colour("control" if head else "border"))
-        return fmt
+        cursor.insertText(NOTHING)
 
     @Slot(QSizeF)
     def _on_size(self, size: QSizeF) -> None:
