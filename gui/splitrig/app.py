@@ -229,8 +229,10 @@ class Desktop(QObject):
         page.send_requested.connect(self.ask)
         page.stop_requested.connect(chat.stop)
         page.launch_requested.connect(lambda: self.window.show_page("launch"))
-        chat.answer_changed.connect(page.show_answer)
+        chat.answer_changed.connect(page.show_text)
         chat.answer_changed.connect(self._on_answer)
+        chat.figures_changed.connect(page.show_answer)
+        chat.figures_changed.connect(self._on_figures)
         chat.answer_finished.connect(page.show_finished)
         chat.answer_finished.connect(self._on_answer_end)
         chat.answer_failed.connect(page.show_failed)
@@ -401,6 +403,10 @@ class Desktop(QObject):
             if self._demo is not None:
                 self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=True)
         self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
+
+    @Slot(object)
+    def _on_figures(self, answer: Answer) -> None:
+        stats = answer.stats
         self._show_rate(stats.tok_s if stats.tokens else 0.0)
         self.side.show_stats(stats)
 

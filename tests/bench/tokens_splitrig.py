@@ -18,8 +18,9 @@ from splitrig.app import Desktop, make_application
 from splitrig.core.chat import Answer
 from splitrig.core.engine import Phase
 
-TOKENS = 400
-TURNS = 5
+TOKENS = 300
+TURNS = 21
+"""Many short turns side by side: a machine's speed wanders by 10 % within seconds."""
 QUESTION = "Write a long story about a lighthouse keeper, her dog and the sea."
 
 
@@ -98,10 +99,21 @@ def main() -> int:
     }
     by_curl(status.url, status.api_key, {**body, "max_tokens": 20})
     window, curl = [], []
-    for _ in range(TURNS):
-        window.append(by_window(desktop))
-        curl.append(by_curl(status.url, status.api_key, body))
-    print(json.dumps({"window": statistics.median(window), "curl": statistics.median(curl)}))
+    for turn in range(TURNS):
+        # the order changes, so that a machine that slows down slows both
+        for ours in (turn % 2 == 0, turn % 2 == 1):
+            if ours:
+                window.append(by_window(desktop))
+            else:
+                curl.append(by_curl(status.url, status.api_key, body))
+    ratios = [a / b for a, b in zip(window, curl, strict=True)]
+    figures = {
+        "window": statistics.median(window),
+        "curl": statistics.median(curl),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
+    print(json.dumps(figures))
     desktop.close()
     return 0
 

@@ -1,5 +1,6 @@
 """The chat for the window: send, stop, and signals for what comes back."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,18 +11,23 @@ from splitrig.core.chat import Answer, AnswerPhase, ChatOptions, Message
 from splitrig.core.errors import ChatError
 from splitrig.services.chat.client import ChatClient
 
+FIGURES_EVERY_S = 0.2
+"""Numbers that change more often cannot be read, and each change costs a layout."""
+
 
 class ChatBridge(QObject):
     """One answer at a time, from the engine that runs now.
 
     Signals:
-        answer_changed: `Answer`, at most twenty times a second while it grows.
+        answer_changed: `Answer`, some fifteen times a second while it grows.
+        figures_changed: `Answer`, with the first token and then as often as one can read numbers.
         answer_finished: `Answer`, complete or stopped by the user (`finish_reason` tells).
         answer_failed: `Answer` with its `error`; the text up to there is kept.
         busy_changed: An answer began or ended.
     """
 
     answer_changed = Signal(object)
+    figures_changed = Signal(object)
     answer_finished = Signal(object)
     answer_failed = Signal(object)
     busy_changed = Signal(bool)
@@ -32,6 +38,7 @@ class ChatBridge(QObject):
         self._url: str | None = None
         self._api_key: str | None = None
         self._request_id: int | None = None
+        self._figures_due_s = 0.0
         pump.listen(Answer, self._on_answer)
 
     @property
@@ -59,6 +66,7 @@ class ChatBridge(QObject):
             error = ChatError("No engine is running.", "Launch one, then send the question again.")
             self.answer_failed.emit(Answer(request_id=0, phase=AnswerPhase.FAILED, error=error))
             return
+        self._figures_due_s = 0.0
         self._request_id = self._client.ask(
             self._url,
             self._api_key,
@@ -85,6 +93,11 @@ class ChatBridge(QObject):
             return
         if answer.phase is AnswerPhase.STREAMING:
             self.answer_changed.emit(answer)
+            now_s = time.monotonic()
+            if now_s >= self._figures_due_s:
+                # the first token is told of at once, whatever was said of the prompt before
+                self._figures_due_s = now_s + FIGURES_EVERY_S if answer.stats.tokens else 0.0
+                self.figures_changed.emit(answer)
             return
         self._request_id = None
         if answer.phase is AnswerPhase.FAILED:

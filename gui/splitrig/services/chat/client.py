@@ -33,8 +33,11 @@ from splitrig.services.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
-COALESCE_S = 0.05
-"""Shortest time between two snapshots of one answer in the mailbox, seconds."""
+COALESCE_S = 0.066
+"""Shortest time between two snapshots of one answer in the mailbox, seconds.
+
+Text that grows fifteen times a second flows, and each time costs a layout on the machine that
+computes the answer."""
 CONNECT_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 600.0
 """Longest silence, seconds: a batch of a long prompt takes minutes on a slow processor."""

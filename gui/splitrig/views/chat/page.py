@@ -127,8 +127,15 @@ class ChatPage(QWidget):
 
     @Slot(object)
     def show_answer(self, answer: Answer) -> None:
-        """Show an answer as it stands."""
+        """Show an answer and its figures as they stand."""
         self._receive(answer)
+
+    @Slot(object)
+    def show_text(self, answer: Answer) -> None:
+        """Show an answer as it stands; its figures change less often, see `show_answer`."""
+        if self._current is not None and answer.request_id not in self._dropped:
+            self._current_id = answer.request_id
+            self._current.show_text(answer)
 
     @Slot(object)
     def show_finished(self, answer: Answer) -> None:

@@ -236,8 +236,15 @@ class AnswerView(QWidget):
         return self._figures.text()
 
     def show_answer(self, answer: Answer) -> None:
-        """Show an answer as it stands; its last state ends the streaming."""
+        """Show an answer and its figures as they stand; its last state ends the streaming."""
         self._stats = answer.stats
+        self._wait_text.setText(waiting_text(answer.stats))
+        self._progress.show_share(prompt_progress(answer.stats))
+        self.show_text(answer)
+        self._show_foot()
+
+    def show_text(self, answer: Answer) -> None:
+        """Show an answer as it stands, without its figures."""
         self._running = answer.phase is AnswerPhase.STREAMING
         self._failed = answer.phase is AnswerPhase.FAILED
         if answer.reasoning:
@@ -248,8 +255,6 @@ class AnswerView(QWidget):
         if answer.text or answer.reasoning or not self._running:
             self._wait.stop()
             self._waiting.hide()
-        self._wait_text.setText(waiting_text(answer.stats))
-        self._progress.show_share(prompt_progress(answer.stats))
         if self._running:
             self.body.set_text(answer.text)
         else:
@@ -257,7 +262,6 @@ class AnswerView(QWidget):
         if answer.error is not None:
             error = answer.error
             self.note.show_notice("danger", error.message, error.hint, details=error.details)
-        self._show_foot()
 
     def set_last(self, *, last: bool) -> None:
         """Only the last answer can be asked for again."""

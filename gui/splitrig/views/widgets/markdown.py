@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QMenu, QVBoxLayout, QWi
 
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.code_block import CodeBlock
-from splitrig.views.widgets.markdown_blocks import BlockStream, Code, Piece, Table
+from splitrig.views.widgets.markdown_blocks import BlockStream, Code, Paragraph, Piece, Table
 from splitrig.views.widgets.markdown_table import TableView
 from splitrig.views.widgets.markdown_text import INDENT_PX, MOST_INDENT, Mark, TextRun
 
-TICK_MS = 50
+TICK_MS = 60
 """Shortest time between two repaints of a growing text."""
 REST = 4
 """After a repaint the text rests this many times as long as it took."""
@@ -38,7 +38,7 @@ class _Drawn:
 
 
 class MarkdownView(QWidget):
-    """Shows a text that only grows, at most twenty times a second.
+    """Shows a text that only grows, at most sixteen times a second.
 
     Signals:
         grown: The text on screen changed.
@@ -123,7 +123,17 @@ class MarkdownView(QWidget):
         del self._open[: len(final)]
 
     def _grow(self, drawn: _Drawn, piece: Piece) -> bool:
-        """Let a code block or a table follow its text without being built anew."""
+        """Let a paragraph, code block or table follow its text without being built anew."""
+        if (
+            isinstance(drawn.widget, TextRun)
+            and isinstance(drawn.piece, Paragraph)
+            and isinstance(piece, Paragraph)
+            and drawn is self._open[-1]
+            and drawn.mark is not None
+            and drawn.widget.grow(drawn.mark, drawn.piece, piece)
+        ):
+            drawn.piece = piece
+            return True
         if (
             isinstance(drawn.widget, TableView)
             and isinstance(piece, Table)
@@ -177,7 +187,7 @@ class MarkdownView(QWidget):
                 return _Drawn(piece, last)
             return self._add_table(piece)
         if not isinstance(last, TextRun):
-            last = TextRun(self._theme, colour=self._colour)
+            last = TextRun(self._theme, colour=self._colour, ground="window")
             last.link_clicked.connect(self._on_link)
             self._widgets.append(last)
             self._column.addWidget(last)

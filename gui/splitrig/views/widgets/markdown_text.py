@@ -4,7 +4,7 @@ Built with a text cursor, never from HTML, so that nothing a model writes is eve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QRectF, QSize, QSizeF, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import (
@@ -24,6 +24,7 @@ from PySide6.QtWidgets import QFrame, QScrollBar, QSizePolicy, QTextBrowser
 
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.markdown_blocks import Paragraph, Rule
+from splitrig.views.widgets.markdown_code import utf16_length
 from splitrig.views.widgets.markdown_inline import Span
 
 INDENT_PX = 26
@@ -69,15 +70,21 @@ class Mark:
 class TextRun(QTextBrowser):
     """Pieces one below the other; its height is that of its text.
 
+    With a `ground`, a token such as `window`, it paints that behind the text. Nothing below it has
+    to be painted then whenever a word is added.
+
     Signals:
         link_clicked: The address.
     """
 
     link_clicked = Signal(str)
 
-    def __init__(self, theme: Theme, *, colour: str = "text", step: str = "answer") -> None:
+    def __init__(
+        self, theme: Theme, *, colour: str = "text", step: str = "answer", ground: str = ""
+    ) -> None:
         super().__init__()
         self._theme = theme
+        self._ground = ground
         self._colour = colour
         self._step = step
         self._fresh = True
@@ -93,6 +100,7 @@ class TextRun(QTextBrowser):
         self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.viewport().setAutoFillBackground(False)
+        self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, bool(ground))
         document = self.document()
         document.setDocumentMargin(0)
         document.setDefaultFont(theme.font(step))
@@ -117,6 +125,25 @@ class TextRun(QTextBrowser):
             self._add_rule(cursor)
         cursor.endEditBlock()
         return mark
+
+    def grow(self, mark: Mark, old: Paragraph, new: Paragraph) -> bool:
+        """Turn the paragraph at the end into a longer one; only what differs is written.
+
+        Returns:
+            False when it differs in more than its text; then nothing is changed.
+        """
+        if not old.spans or not new.spans or replace(new, spans=old.spans) != old:
+            return False
+        kept, length = _kept(old.spans, new.spans)
+        marker = f"{old.marker}\t" if old.marker else ""
+        start = mark.position + (0 if mark.reuse_block else 1) + utf16_length(marker)
+        cursor = self._end()
+        cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
+        cursor.beginEditBlock()
+        cursor.removeSelectedText()
+        self._add_spans(cursor, kept, *self._base_of(new))
+        cursor.endEditBlock()
+        return True
 
     def take_back(self, mark: Mark) -> None:
         """Remove everything from a piece on."""
@@ -146,6 +173,10 @@ class TextRun(QTextBrowser):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Text, the bars beside quotes, and the caret."""
+        if self._ground:
+            ground = QPainter(self.viewport())
+            ground.fillRect(event.rect(), self._theme.colour(self._ground))
+            ground.end()
         super().paintEvent(event)
         if not (self._quotes or self._caret):
             return
@@ -228,10 +259,15 @@ class TextRun(QTextBrowser):
             stops = [MARKER_PX + 8 * n for n in range(4)]
             block.setTabPositions([QTextOption.Tab(x, QTextOption.TabType.LeftTab) for x in stops])
         self._begin_block(cursor, block)
-        base = self._base(step, 600 if piece.heading else 400, muted=piece.quote > 0)
+        base, step = self._base_of(piece)
         if piece.marker:
             cursor.insertText(f"{piece.marker}\t", base)
         self._add_spans(cursor, piece.spans or (Span(text=NOTHING),), base, step)
+
+    def _base_of(self, piece: Paragraph) -> tuple[QTextCharFormat, str]:
+        """The format of a paragraph's plain text, and its step of the type scale."""
+        step = _HEADING_STEPS.get(piece.heading, self._step)
+        return self._base(step, 600 if piece.heading else 400, muted=piece.quote > 0), step
 
     def _add_spans(
         self, cursor: QTextCursor, spans: Sequence[Span], base: QTextCharFormat, step: str
@@ -288,6 +324,27 @@ class TextRun(QTextBrowser):
     @Slot(QUrl)
     def _on_anchor(self, url: QUrl) -> None:
         self.link_clicked.emit(url.toString())
+
+
+def _kept(old: Sequence[Span], new: Sequence[Span]) -> tuple[tuple[Span, ...], int]:
+    """What of `new` has to be written behind the part of `old` that stays, and its length.
+
+    The length is in UTF-16 units, as Qt counts.
+    """
+    same = 0
+    length = 0
+    for before, after in zip(old, new, strict=False):
+        if before != after:
+            break
+        same += 1
+        length += utf16_length(before.text)
+    rest = tuple(new[same:])
+    if same < len(old) and rest:
+        before, after = old[same], rest[0]
+        if after.text.startswith(before.text) and replace(after, text=before.text) == before:
+            length += utf16_length(before.text)
+            rest = (replace(after, text=after.text[len(before.text) :]), *rest[1:])
+    return rest, length
 
 
 def plain_run(theme: Theme, text: str, *, step: str = "body") -> TextRun:
