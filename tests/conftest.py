@@ -1,6 +1,7 @@
 """Shared by all tests: nothing may be left behind, and on CI nothing may be skipped."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ import psutil
 import pytest
 
 SKIPPED: list[str] = []
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs deaf to Ctrl-C, and so would be every program the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
