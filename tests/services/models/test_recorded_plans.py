@@ -30,7 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
         if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
             archive.extractall(folder, filter="data")
         else:
-            archive.extractall(folder)  # noqa: S202 - our own archive
+            archive.extractall(folder)
     return {path.name: read_model(path) for path in folder.glob("*.gguf")}
 
 
