@@ -46,11 +46,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Print every finding; 0 when none is a problem."""
     rig = detected_rig()
+    settings, told = _settings()
     findings = [
         _program(),
-        *_settings(),
+        told,
         *_cards(rig),
-        *_engine(rig),
+        *_engine(rig, settings.engine.llama_server),
         *_ollama(),
         _model(),
         *_folders(),
@@ -104,24 +105,19 @@ def _cards(rig: Rig) -> list[Finding]:
     return findings
 
 
-def _settings() -> list[Finding]:
+def _settings() -> tuple[Settings, Finding]:
+    """The settings, or the defaults, and whether they could be read."""
     try:
-        SettingsStore().load()
+        settings = SettingsStore().load()
     except StoreError as error:
-        return [Finding(id="settings", state=PROBLEM, message=error.message, hint=error.hint)]
-    return [Finding(id="settings", state=OK, message="The settings can be read.")]
+        flaw = Finding(id="settings", state=PROBLEM, message=error.message, hint=error.hint)
+        return Settings(), flaw
+    return settings, Finding(id="settings", state=OK, message="The settings can be read.")
 
 
-def _usable_settings() -> Settings:
+def _engine(rig: Rig, chosen: Path | None) -> list[Finding]:
     try:
-        return SettingsStore().load()
-    except StoreError:
-        return Settings()  # told of by its own finding
-
-
-def _engine(rig: Rig) -> list[Finding]:
-    try:
-        server = find_llama_server(_usable_settings().engine.llama_server)
+        server = find_llama_server(chosen)
         build = server.capabilities().build
         devices = server.list_devices()
     except SplitRigError as error:
