@@ -29,8 +29,9 @@ def main() -> int:
 
     def ask(status: EngineStatus) -> None:
         if status.phase is Phase.READY:
-            question = "Tell me everything you know about the sea, at great length."
-            desktop.ask([Message(Role.USER, question)], ChatOptions(max_tokens=1500))
+            question = "Tell me a very long story about the sea and its people."
+            options = ChatOptions(temperature=0, max_tokens=1500)
+            desktop.ask([Message(Role.USER, question)], options)
         elif status.phase is Phase.FAILED:
             print(json.dumps({"failed": str(status.failure)}), flush=True)
 

@@ -33,7 +33,7 @@ def test_an_answer_streams_with_its_figures(listener: Listener, engine: Engine) 
 
 
 def test_stop_in_mid_answer_sets_the_engine_idle(listener: Listener, engine: Engine) -> None:
-    request = listener.client.ask(engine.url, engine.key, LONG, max_tokens=1500)
+    request = listener.client.ask(engine.url, engine.key, LONG, temperature=0.0, max_tokens=1500)
     listener.wait(lambda answer: answer.stats.tokens >= 5)
     listener.client.cancel(request)
     answer = listener.end(1)
@@ -41,14 +41,14 @@ def test_stop_in_mid_answer_sets_the_engine_idle(listener: Listener, engine: Eng
     assert answer.text
     time.sleep(0.5)
     assert engine.busy_share(0.5) < 0.2
-    listener.client.ask(engine.url, engine.key, LONG, max_tokens=3)
+    listener.client.ask(engine.url, engine.key, LONG, temperature=0.0, max_tokens=3)
     assert listener.end().stats.tokens == 3
 
 
 def test_a_killed_engine_leaves_what_was_said_and_a_sentence(
     listener: Listener, engine: Engine
 ) -> None:
-    listener.client.ask(engine.url, engine.key, LONG, max_tokens=1500)
+    listener.client.ask(engine.url, engine.key, LONG, temperature=0.0, max_tokens=1500)
     before = listener.wait(lambda answer: answer.stats.tokens >= 8)
     engine.process.send_signal(signal.SIGKILL)
     answer = listener.end(2)
