@@ -7,6 +7,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus
+from splitrig.core.engine_words import PROGRAMS, engine_name, kind_of
 from splitrig.core.model import Model
 from splitrig.core.units import MISSING, number_text
 from splitrig.views.launch.loading_panel import steps_of
@@ -67,10 +68,12 @@ class SummaryPanel(Panel):
         quantization = model.quantization if model is not None else None
         name = model_name(path, quantization)
         build = f" {status.build}" if status.build else ""
-        self._head.show_text(name, f"llama.cpp{build}", quantization, tip=str(path))
+        self._head.show_text(name, f"{engine_name(status)}{build}", quantization, tip=str(path))
         rows = request_rows(status.request)
         rows.append(("Address", address_of(status) or MISSING))
-        rows.append(("Process", f"llama-server {status.pid}" if status.pid else MISSING))
+        rows.append(
+            ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
+        )
         for number, (label, value) in enumerate(rows):
             self._value(number, label).setText(value)
         self._copy.setEnabled(bool(status.url))
