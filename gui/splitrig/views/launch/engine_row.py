@@ -24,7 +24,7 @@ class EngineRow(QWidget):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kind = EngineKind.LLAMA_CPP
-        self.button = IconButton(theme, "caret-down", "", small=True)
+        self.button = IconButton(theme, "caret-down", "llama.cpp", small=True)
         self.button.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
         self.button.setIconSize(QSize(12, 12))
         self.button.clicked.connect(self.open_menu)
