@@ -496,7 +496,7 @@ class Desktop(QObject):
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.set_start_timeout(settings.engine.start_timeout_s)
-        if settings.engine.llama_server != before.engine.llama_server:
+        if settings.engine != before.engine:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)
