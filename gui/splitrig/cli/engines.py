@@ -10,7 +10,8 @@ from typing import Any
 from splitrig.cli.options import detected_rig, stored_settings
 from splitrig.cli.table import table
 from splitrig.core.engine import EngineDevice
-from splitrig.core.engine_choice import Choice, Machine, choose_asset, newest_choice
+from splitrig.core.engine_choice import Choice, choose_asset, newest_choice
+from splitrig.core.engine_fit import Machine
 from splitrig.core.engine_release import Asset, BuildBackend, Release
 from splitrig.core.errors import EngineError
 from splitrig.core.units import MISSING, number_text, size_text

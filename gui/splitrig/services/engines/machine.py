@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from splitrig.core.engine_choice import Machine, Version, machine_cards
+from splitrig.core.engine_fit import Machine, Version, machine_cards
 from splitrig.core.gpu import GpuInfo
 
 _ROCM_VERSION = Path("/opt/rocm/.info/version")

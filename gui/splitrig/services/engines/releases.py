@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from splitrig.core.engine_choice import Choice, Machine, choose_asset, newest_choice
+from splitrig.core.engine_choice import Choice, choose_asset, newest_choice
+from splitrig.core.engine_fit import Machine
 from splitrig.core.engine_release import (
     Release,
     is_build_tag,
