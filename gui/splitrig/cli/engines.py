@@ -220,7 +220,11 @@ def _install(options: argparse.Namespace) -> int:
     machine = _machine()
     choice = Releases(options.releases_url).choose(machine, options.build, options.backend)
     print(f"{choice.asset.id}: {choice.reason}", file=sys.stderr)
-    outcome = install(choice, on_progress=_Told(), unchecked=options.without_checksum)
+    try:
+        outcome = install(choice, on_progress=_Told(), unchecked=options.without_checksum)
+    except KeyboardInterrupt:
+        print("\nWhat was fetched is kept for a day; the same command goes on.", file=sys.stderr)
+        raise
     chosen = stored_settings().engine.llama_server
     used = any(e.used and e.id == outcome.engine.id for e in known_engines(chosen))
     if options.json:
