@@ -41,6 +41,10 @@ class EngineProcess(Protocol):
     def pid(self) -> int:
         """Process id of the engine itself."""
 
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the guard, which leads the engine's session; `None` where there is none."""
+
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
 
@@ -121,6 +125,11 @@ class GuardedProcess:
         """Process id of the engine itself."""
         return self._pid
 
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the outer guard."""
+        return self._guard.pid
+
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
         code = self._guard.poll()
@@ -133,7 +142,7 @@ class GuardedProcess:
         try:
             self._guard.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self._guard.kill()  # the engine's parent-death signal fires now
+            self._guard.kill()  # the inner guard, and so the engine, gets its death signal now
             self._guard.wait()
 
     def close(self) -> None:
