@@ -20,6 +20,7 @@ from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.gpu import Rig, Severity
 from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
+from splitrig.services.engines.environment import notes_for_all
 from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.orphans import find_orphans
 from splitrig.services.models.demo import demo_model
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         *_engine(rig, settings.engine.llama_server),
         *_ollama(),
         *_orphans(),
+        *_environment(),
         _model(),
         *_folders(),
         _display(),
@@ -156,6 +158,13 @@ def _orphans() -> list[Finding]:
         Finding(id=f"orphan-{number}", state=PROBLEM, message=sentence(orphan), hint=WAY_OUT)
         for number, orphan in enumerate(find_orphans())
     ]
+
+
+def _environment() -> list[Finding]:
+    """Inherited variables that an engine does not get, or that may change what it does."""
+    replaced, kept = notes_for_all()
+    told = [*((n.name, n.sentence) for n in replaced), *((n.name, n.sentence) for n in kept)]
+    return [Finding(id=f"environment-{name}", state=NOTE, message=text) for name, text in told]
 
 
 def _ollama() -> list[Finding]:

@@ -1,22 +1,17 @@
 """Engines of an earlier run that are still there: what is known of a run, and the words for it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
 from splitrig.core.units import size_text
+from splitrig.core.words import listed
 
 VERSION = 1
 """Layout of a record; raised when a field changes its meaning."""
 RUN_VARIABLE = "SPLITRIG_RUN"
 """Environment variable that everything an engine starts inherits; its value names the run."""
-HIDDEN = "***"
-_SECRET_FLAG = re.compile(r"^--?[\w-]*(keys?|token|secret|password)$", re.IGNORECASE)
-_SECRET_PAIR = re.compile(
-    r"^(--?[\w-]*(?:keys?|token|secret|password)=).*", re.IGNORECASE | re.DOTALL
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,22 +151,12 @@ def same_process(recorded: ProcessMark, seen: ProcessMark) -> bool:
     return same_start(recorded, seen) and recorded.command == seen.command
 
 
-def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
-    """A command line with the values of options such as `--api-key` hidden."""
-    shown = []
-    hide = False
-    for argument in command:
-        shown.append(HIDDEN if hide else _SECRET_PAIR.sub(rf"\g<1>{HIDDEN}", argument))
-        hide = not hide and _SECRET_FLAG.match(argument) is not None
-    return tuple(shown)
-
-
 def orphan_sentence(orphan: Orphan, now: datetime) -> str:
     """What is still there; `now` carries the time zone to tell the start in."""
     record = orphan.record
     started = datetime.fromtimestamp(record.begun_s, tz=now.tzinfo)
     when = f"{started:%H:%M}" if started.date() == now.date() else f"{started:%Y-%m-%d %H:%M}"
-    holds = _and([f"{size_text(orphan.memory_bytes)} of memory", *_ports(orphan.ports)])
+    holds = listed([f"{size_text(orphan.memory_bytes)} of memory", *_ports(orphan.ports)])
     return f"An engine of an earlier run ({record.name}, started {when}) still holds {holds}."
 
 
@@ -179,7 +164,7 @@ def freed_sentence(freed: Freed) -> str:
     """What was ended and what that gave back."""
     name = freed.record.name
     if freed.left:
-        pids = _and([str(pid) for pid in freed.left])
+        pids = listed([str(pid) for pid in freed.left])
         which = (
             f"processes {pids} still run" if len(freed.left) > 1 else f"process {pids} still runs"
         )
@@ -187,16 +172,10 @@ def freed_sentence(freed: Freed) -> str:
     if not freed.ended:
         return f"{name} had ended meanwhile."
     back = [f"{size_text(freed.memory_bytes)} of memory", *_ports(freed.ports)]
-    return f"{name} was ended; {_and(back)} {'are' if len(back) > 1 else 'is'} free again."
+    return f"{name} was ended; {listed(back)} {'are' if len(back) > 1 else 'is'} free again."
 
 
 def _ports(ports: Sequence[int]) -> list[str]:
     if not ports:
         return []
-    return [f"port{'s' if len(ports) > 1 else ''} {_and([str(port) for port in ports])}"]
-
-
-def _and(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    return [f"port{'s' if len(ports) > 1 else ''} {listed([str(port) for port in ports])}"]

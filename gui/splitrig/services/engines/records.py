@@ -28,8 +28,8 @@ from splitrig.core.orphan import (
     ProcessMark,
     RunAbout,
     RunRecord,
-    without_secrets,
 )
+from splitrig.core.secret import without_secrets
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.store.settings import APP
