@@ -6,18 +6,23 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from splitrig.cli.extra import HELP as EXTRA_HELP
+from splitrig.cli.extra import checked
 from splitrig.cli.options import (
     add_plan_options,
+    check_mode,
     detected_rig,
     plan_request,
     rig_devices,
     stored_settings,
     whole,
+    with_companions,
 )
 from splitrig.core.devices import backend_of
 from splitrig.core.engine import (
@@ -28,11 +33,12 @@ from splitrig.core.engine import (
     LaunchRequest,
     Phase,
 )
-from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_machine import HOST, is_shared
+from splitrig.core.engine_remarks import note_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
-from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.plan import DevicePlan, PlanDevice, make_plan
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
@@ -49,7 +55,9 @@ ENGINES = (EngineKind.LLAMA_CPP.value, EngineKind.LLAMA_CPP_PYTHON.value)
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("serve", help="start the engine and run it until stopped")
+    parser = commands.add_parser(
+        "serve", help="start the engine and run it until stopped", epilog=EXTRA_HELP
+    )
     add_plan_options(parser)
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
@@ -88,18 +96,21 @@ def run(options: argparse.Namespace) -> int:
             )
             if not options.json and not names and devices[0].id.startswith("demo-"):
                 print(f"No card is used: the processor lends {len(devices)} devices.")
-            plan = make_plan(
-                read_model(options.model), devices, plan_request(options, len(devices))
-            )
+            extra = checked(options.extra, engines, lambda: bool(stopped))
+            wanted = with_companions(plan_request(options, len(devices)), options)
+            check_mode(wanted, devices, extra)
+            plan = make_plan(read_model(options.model), devices, wanted)
+            plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
             request = LaunchRequest(
                 model=options.model,
                 gpu_ids=() if names else tuple(device.id for device in devices),
-                plan=plan_request(options, len(devices)),
+                plan=wanted,
                 devices=names,
                 rpc=rpc,
                 port=options.port,
                 host=options.host,
                 engine=kind,
+                extra_arguments=extra.arguments,
             )
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
@@ -260,9 +271,16 @@ def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
                     "kv_bytes": actual.kv_bytes if actual else None,
                     "compute_bytes": actual.compute_bytes if actual else None,
                 },
+                "share": device.share,
             }
         )
     return rows
+
+
+def notes_of(status: EngineStatus) -> list[str]:
+    """What the plan assumes, and what the engine does otherwise than asked."""
+    notes = list(status.plan.notes) if status.plan is not None else []
+    return notes + [f"{n.message} {n.detail}" for n in map(note_of, status.log.remarks)]
 
 
 def _say_json(status: EngineStatus) -> None:
@@ -277,15 +295,30 @@ def _say_json(status: EngineStatus) -> None:
             "command": list(status.command),
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
+            "notes": notes_of(status),
         }
     if (failure := status.failure) is not None:
         news |= {
             "message": failure.message,
             "hint": failure.hint,
             "exit_code": failure.exit_code,
+            "try": failure.fallback.option if failure.fallback is not None else None,
             "log_tail": list(failure.log_tail),
         }
     print(json.dumps(news), flush=True)
+
+
+def _carries(status: EngineStatus, name: str, device: DevicePlan) -> str:
+    """What a card carries; where the engine tells of all together only, what was planned."""
+    if is_shared(status.actual):
+        share = f"{(device.share or 0) * 100:.0f} % of every layer, planned "
+        planned = device.model_bytes, device.kv_bytes
+        return share + f"{mib_text(planned[0])} MiB of weights, {mib_text(planned[1])} MiB of KV"
+    actual = status.actual[name]
+    return (
+        f"{device.n_layers} layers, weights {mib_text(actual.model_bytes)} MiB, "
+        f"KV cache {mib_text(actual.kv_bytes)} MiB"
+    )
 
 
 def _say_text(status: EngineStatus) -> None:
@@ -297,18 +330,16 @@ def _say_text(status: EngineStatus) -> None:
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):
-                actual = status.actual[name]
-                print(
-                    f"  {device.name}: {device.n_layers} layers, weights "
-                    f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
-                )
+                print(f"  {device.name}: {_carries(status, name, device)}")
             host = status.actual.get(HOST)
             if host is not None:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
-            for sentence in status.mismatches:
+            for sentence in (*status.mismatches, *notes_of(status)):
                 print(f"  {sentence}")
             print("Ctrl-C stops it.", flush=True)
         case Phase.FAILED if status.failure is not None:
             print(f"{status.failure.message} {status.failure.hint}", flush=True)
+            if status.failure.fallback is not None:
+                print(f"Try it with {status.failure.fallback.option}.", flush=True)
         case phase:
             print(f"{phase.value.capitalize()} …" if phase.active else "Stopped.", flush=True)

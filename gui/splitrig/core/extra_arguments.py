@@ -21,6 +21,7 @@ from splitrig.core.argument_rules import (
 from splitrig.core.errors import ArgumentError
 from splitrig.core.server_options import Option, Options, plain_name
 
+_CACHE_IN_RAM = frozenset({"-nkvo", "--no-kv-offload"})
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 
@@ -55,6 +56,11 @@ class CheckedArguments:
     refused: tuple[Remark, ...] = ()
     warnings: tuple[Remark, ...] = ()
     names: frozenset[str] = frozenset()
+
+    @property
+    def keeps_cache_in_ram(self) -> bool:
+        """The KV cache is not to lie on the cards."""
+        return bool(_CACHE_IN_RAM & set(self.arguments))
 
     def demand(self) -> tuple[str, ...]:
         """The arguments.

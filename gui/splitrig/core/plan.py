@@ -139,6 +139,7 @@ class Plan:
         fits: Every card has room for its share.
         notes: Sentences on what the plan assumes or cannot know.
         split_mode: How the layers are divided.
+        has_draft: A draft model is counted in.
     """
 
     devices: tuple[DevicePlan, ...]
@@ -147,6 +148,7 @@ class Plan:
     fits: bool
     notes: tuple[str, ...] = ()
     split_mode: str = LAYER
+    has_draft: bool = False
 
     @property
     def tightest(self) -> DevicePlan | None:
@@ -326,7 +328,7 @@ def _together(plan: Plan, draft: Plan) -> Plan:
         compute_bytes=(plan.host.compute_bytes or 0) + (draft.host.compute_bytes or 0),
     )
     notes = dict.fromkeys((*plan.notes, *draft.notes))
-    return replace(plan, devices=tuple(devices), host=host, notes=tuple(notes))
+    return replace(plan, devices=tuple(devices), host=host, notes=tuple(notes), has_draft=True)
 
 
 def _with_projector(plan: Plan, projector: Projector) -> Plan:

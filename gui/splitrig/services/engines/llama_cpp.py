@@ -9,6 +9,7 @@ from pathlib import Path
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
 from splitrig.core.engine_log import LogEvent, read_line
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.llama_arguments import projector_device
 from splitrig.services.engines.engine import OnLines, Order
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.output import LogFile
@@ -120,7 +121,9 @@ class LlamaCppRun:
 
     def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
         """Start the process."""
-        return launch(self.command(port), self._server.environment(key), on_lines, log)
+        options = self._server.capabilities().options
+        more = projector_device(self.request.plan, options, self.device_names)
+        return launch(self.command(port), self._server.environment(key, more), on_lines, log)
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""

@@ -25,6 +25,7 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
+from splitrig.core.engine_rules import refused, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
@@ -166,6 +167,7 @@ class Supervisor:
         try:
             engine = engines.get(request.engine)
             engine.check(self._stop.is_set)  # a file that is no engine is told of first
+            _check_taken(request, engine.build)
             if engines.must_ask(request):
                 engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
             order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
@@ -318,6 +320,16 @@ class Supervisor:
                 lines.append(self._pending.popleft())
         if lines:
             self._mailbox.post(EngineLogLines(tuple(lines), self._slot))
+
+
+def _check_taken(request: LaunchRequest, build: str | None) -> None:
+    """Refuse what the engine would leave out in silence.
+
+    Raises:
+        EngineError: It cannot do something that is asked.
+    """
+    if why := refused(rules_of(request.engine, build), request):
+        raise EngineError(why, "Choose llama.cpp for it, or leave it out.")
 
 
 def _own_fault(unexpected: Exception) -> Failure:
