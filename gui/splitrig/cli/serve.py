@@ -41,6 +41,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.plan import DevicePlan, PlanDevice, make_plan
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
+from splitrig.core.told_together import told_together
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.ports import answers
@@ -295,7 +296,7 @@ def _say_json(status: EngineStatus) -> None:
             "command": list(status.command),
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
-            "notes": notes_of(status),
+            "notes": [*filter(None, [told_together(status)]), *notes_of(status)],
         }
     if (failure := status.failure) is not None:
         news |= {
@@ -334,7 +335,8 @@ def _say_text(status: EngineStatus) -> None:
             host = status.actual.get(HOST)
             if host is not None:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
-            for sentence in (*status.mismatches, *notes_of(status)):
+            together = [told_together(status)] if is_shared(status.actual) else []
+            for sentence in (*together, *status.mismatches, *notes_of(status)):
                 print(f"  {sentence}")
             print("Ctrl-C stops it.", flush=True)
         case Phase.FAILED if status.failure is not None:

@@ -53,6 +53,12 @@ def without_experts(
     return replace(sizes, weights=tuple(weights), host_model_bytes=host_bytes), moved
 
 
+def expert_bytes(model: Model, n_cpu_moe: int) -> int:
+    """Bytes of the experts of the first layers (negative: of all)."""
+    sizes, _ = _experts(TensorTable(model.tensors), model.n_layer)
+    return sum(size.plain for size in sizes[: expert_layers(model, n_cpu_moe)])
+
+
 def is_on_host(tensor: Tensor, n_layers: int) -> bool:
     """A tensor that stays with the processor when the experts of the first layers do."""
     layer = tensor.layer

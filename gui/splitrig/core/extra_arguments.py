@@ -102,6 +102,14 @@ def split_line(text: str, *, windows: bool = False) -> tuple[str, ...]:
         ) from error
 
 
+def check_line(text: str, options: Options, *, windows: bool = False) -> CheckedArguments:
+    """The same for a line as it was typed; one that cannot be read is refused."""
+    try:
+        return check_arguments(split_line(text, windows=windows), options)
+    except ArgumentError as error:
+        return CheckedArguments(refused=(Remark(message=error.message, hint=error.hint),))
+
+
 def check_arguments(arguments: Sequence[str], options: Options) -> CheckedArguments:
     """What is to be said of these.
 

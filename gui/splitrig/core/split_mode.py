@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from splitrig.core.footprint import Backend
+from splitrig.core.server_options import Options
 from splitrig.core.words import listed
 
 LAYER, NONE, TENSOR, ROW = "layer", "none", "tensor", "row"
@@ -84,6 +85,34 @@ def missing(mode: str, modes: Sequence[str]) -> str:
     if mode in known:
         return ""
     return f"This llama-server has no {LABELS[mode].lower()} split; it has {listed(known)}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChoice:
+    """A mode that is offered, with the reason where it cannot be chosen."""
+
+    mode: str
+    reason: str = ""
+
+
+def split_choices(
+    offered: Sequence[str], options: Options, needs: SplitNeeds
+) -> tuple[SplitChoice, ...]:
+    """The modes in the order they are shown.
+
+    Args:
+        offered: Modes the engine knows at all.
+        options: Of the binary; row split is shown only where that very binary has it.
+        needs: What the modes ask about.
+    """
+    known = bool(options.by_name)
+    choices = []
+    for mode in MODES:
+        lacking = missing(mode, options.split_modes) if known else ""
+        if mode not in offered or (mode == ROW and (lacking or not known)):
+            continue
+        choices.append(SplitChoice(mode=mode, reason=lacking or obstacle(mode, needs)))
+    return tuple(choices)
 
 
 def doubt(mode: str, architecture: str) -> str:
