@@ -53,6 +53,8 @@ def write_mixture(path: Path, tokenizer_of: Path, architecture: str = "qwen3moe"
 
     add("token_embd.weight", n_vocab, N_EMBD)
     add("output_norm.weight", N_EMBD)
+    if architecture == "olmoe":  # which has no tied embedding
+        add("output.weight", n_vocab, N_EMBD)
     for il in range(N_LAYER):
         block = f"blk.{il}"
         for name in ("attn_norm", "ffn_norm"):
@@ -70,6 +72,55 @@ def write_mixture(path: Path, tokenizer_of: Path, architecture: str = "qwen3moe"
         add(f"{block}.ffn_gate_exps.weight", N_EXPERT, N_FF_EXPERT, N_EMBD)
         add(f"{block}.ffn_up_exps.weight", N_EXPERT, N_FF_EXPERT, N_EMBD)
         add(f"{block}.ffn_down_exps.weight", N_EXPERT, N_EMBD, N_FF_EXPERT)
+    return _finish(writer, path)
+
+
+def write_projector(path: Path, n_embd_out: int) -> Path:
+    """Write a projector of the LLaVA kind, 1 MiB, for a model of this width."""
+    random = np.random.default_rng(2)
+    n_embd, n_ff, n_layer = 64, 128, 2
+    writer = gguf.GGUFWriter(path, "clip")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_string("clip.projector_type", "mlp")
+    writer.add_bool("clip.use_gelu", True)
+    numbers = {
+        "image_size": 64, "patch_size": 16, "embedding_length": n_embd,
+        "feed_forward_length": n_ff, "block_count": n_layer, "projection_dim": n_embd_out,
+        "attention.head_count": 2,
+    }  # fmt: skip
+    for key, number in numbers.items():
+        writer.add_uint32(f"clip.vision.{key}", number)
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
+    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+
+    def add(name: str, *shape: int, kind: type[np.floating] = np.float16) -> None:
+        values = random.normal(0, 0.05, shape)
+        writer.add_tensor(name, values.astype(np.float32 if len(shape) == 1 else kind))
+
+    def linear(name: str, n_out: int, n_in: int) -> None:
+        add(f"{name}.weight", n_out, n_in)
+        add(f"{name}.bias", n_out)
+
+    def norm(name: str) -> None:
+        add(f"{name}.weight", n_embd)
+        add(f"{name}.bias", n_embd)
+
+    add("v.patch_embd.weight", n_embd, 3, 16, 16)
+    add("v.position_embd.weight", 17, n_embd, kind=np.float32)
+    add("v.class_embd", n_embd)
+    norm("v.pre_ln")
+    norm("v.post_ln")
+    for il in range(n_layer):
+        for part in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            linear(f"v.blk.{il}.{part}", n_embd, n_embd)
+        norm(f"v.blk.{il}.ln1")
+        norm(f"v.blk.{il}.ln2")
+        # named the wrong way round in such files
+        linear(f"v.blk.{il}.ffn_down", n_ff, n_embd)
+        linear(f"v.blk.{il}.ffn_up", n_embd, n_ff)
+    linear("mm.0", n_embd_out, n_embd)
+    linear("mm.2", n_embd_out, n_embd_out)
     return _finish(writer, path)
 
 

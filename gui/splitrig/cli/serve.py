@@ -280,7 +280,8 @@ def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
 
 def notes_of(status: EngineStatus) -> list[str]:
     """What the plan assumes, and what the engine does otherwise than asked."""
-    notes = list(status.plan.notes) if status.plan is not None else []
+    notes = [told_together(status)] if is_shared(status.actual) else []
+    notes += status.plan.notes if status.plan is not None else ()
     return notes + [f"{n.message} {n.detail}" for n in map(note_of, status.log.remarks)]
 
 
@@ -296,7 +297,7 @@ def _say_json(status: EngineStatus) -> None:
             "command": list(status.command),
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
-            "notes": [*filter(None, [told_together(status)]), *notes_of(status)],
+            "notes": notes_of(status),
         }
     if (failure := status.failure) is not None:
         news |= {
@@ -335,8 +336,7 @@ def _say_text(status: EngineStatus) -> None:
             host = status.actual.get(HOST)
             if host is not None:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
-            together = [told_together(status)] if is_shared(status.actual) else []
-            for sentence in (*together, *status.mismatches, *notes_of(status)):
+            for sentence in (*status.mismatches, *notes_of(status)):
                 print(f"  {sentence}")
             print("Ctrl-C stops it.", flush=True)
         case Phase.FAILED if status.failure is not None:

@@ -8,12 +8,12 @@ NOT_TOLD = "The engine does not tell what each card holds in this split mode."
 
 
 def told_together(status: EngineStatus) -> str:
-    """That it does not tell, and what is known; empty where it tells of each card."""
+    """What is known of all cards together, one sentence; empty where each is told of."""
     if TOGETHER in status.actual:
-        return f"{NOT_TOLD} {_fullest(status, status.actual[TOGETHER])}"
+        return _fullest(status, status.actual[TOGETHER])
     if ROWS in status.actual:
         weights = mib_text(status.actual[ROWS].model_bytes)
-        return f"{NOT_TOLD} All together carry {weights} MiB of divided weights."
+        return f"All cards together carry {weights} MiB of divided weights."
     return ""
 
 
@@ -23,7 +23,7 @@ def _fullest(status: EngineStatus, has: Buffers) -> str:
     weights = max((device.model_bytes for device in devices), default=0)
     cache = max((device.kv_bytes for device in devices), default=0)
     return (
-        f"The most on any one is {mib_text(has.model_bytes)} MiB of weights, planned "
+        f"The most on any one card is {mib_text(has.model_bytes)} MiB of weights, planned "
         f"{mib_text(weights)}, and {mib_text(has.kv_bytes)} MiB of KV cache, planned "
         f"{mib_text(cache)}."
     )

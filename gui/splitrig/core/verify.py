@@ -13,6 +13,7 @@ from splitrig.core.engine_machine import HOST
 from splitrig.core.engine_remarks import note_of
 from splitrig.core.engine_words import engine_name
 from splitrig.core.gpu import GpuSample, Note, Rig, Severity
+from splitrig.core.told_together import NOT_TOLD, told_together
 from splitrig.core.units import MIB, gib_text, mib_text
 
 NOTABLE_BYTES = 96 * MIB
@@ -57,9 +58,10 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram` and `card-full`, and the engine's own remarks.
+        `no-process-on-card`, `spilled-to-ram`, `card-full` and `told-together`, and the engine's
+        own remarks.
     """
-    remarks = tuple(map(note_of, status.log.remarks))
+    remarks = (*_together(status), *map(note_of, status.log.remarks))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
     cards = _cards(status, before, now)
@@ -209,6 +211,15 @@ def _spill(status: EngineStatus) -> tuple[Note, ...]:
             "fullest card.",
         ),
     )
+
+
+def _together(status: EngineStatus) -> tuple[Note, ...]:
+    """What the engine says of all cards at once."""
+    known = told_together(status)
+    if not known:
+        return ()
+    note = Note(id="told-together", severity=Severity.INFO, message=known, detail=NOT_TOLD)
+    return (note,)
 
 
 def _full(card: _Card) -> tuple[Note, ...]:

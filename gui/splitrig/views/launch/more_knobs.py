@@ -56,7 +56,7 @@ class MoreKnobs(QWidget):
         self._silent = False
         self._found: Path | None = None
         self._make_fields()
-        self.fold = IconButton(theme, "caret-right", "More", kind="quiet", small=True)
+        self.fold = IconButton(theme, "caret-right", "More", kind="fold")
         self.fold.setIconSize(QSize(12, 12))
         self.fold.setCheckable(True)
         self.fold.toggled.connect(self._on_fold)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from splitrig.core.engine import Buffers, EngineStatus
 from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, is_shared
 from splitrig.core.plan import DevicePlan
-from splitrig.core.told_together import told_together
+from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, MIB, MISSING, number_text
 from splitrig.views.launch.wording import layers_text
 from splitrig.views.theme import KIND_NAMES, Kind
@@ -137,8 +137,8 @@ def _row(kind: Kind, planned: int | None, actual: int | None, *, exact: bool) ->
 
 def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
-    if together := told_together(status):
-        return True, "Loaded, divided within the layers", together
+    if is_shared(status.actual):
+        return True, "Loaded, divided within the layers", NOT_TOLD
     cards = placed_cards(status)
     drifted = [card for card in cards if card.drifted or any(row.drifted for row in card.rows)]
     if status.mismatches or drifted:
