@@ -18,18 +18,25 @@ EXPERT_TENSOR_BYTES = 2 * N_EMBD * N_FF_EXPERT * N_EXPERT
 """Each of the three expert tensors of a layer (f16): 0.5 MiB."""
 
 
-def write_mixture(path: Path, tokenizer_of: Path, architecture: str = "qwen3moe") -> Path:
-    """Write a mixture of experts of some 15 MiB; takes some 3 s.
+def write_mixture(
+    path: Path,
+    tokenizer_of: Path,
+    architecture: str = "qwen3moe",
+    *,
+    most_tokens: int | None = None,
+) -> Path:
+    """Write a mixture of experts of some 20 MiB; takes some 3 s.
 
     Args:
         path: Where to.
         tokenizer_of: A GGUF file whose tokenizer it gets.
         architecture: `qwen3moe`, or `olmoe`, which llama.cpp does not split within layers.
+        most_tokens: Cut the vocabulary to so many.
     """
     random = np.random.default_rng(1)
     head = N_EMBD // N_HEAD
     writer = gguf.GGUFWriter(path, architecture)
-    n_vocab = _copy_tokenizer(gguf.GGUFReader(tokenizer_of), writer)
+    n_vocab = _copy_tokenizer(gguf.GGUFReader(tokenizer_of), writer, most_tokens)
     writer.add_block_count(N_LAYER)
     writer.add_context_length(4096)
     writer.add_embedding_length(N_EMBD)
@@ -124,17 +131,20 @@ def write_projector(path: Path, n_embd_out: int) -> Path:
     return _finish(writer, path)
 
 
-def _copy_tokenizer(reader: gguf.GGUFReader, writer: gguf.GGUFWriter) -> int:
+def _copy_tokenizer(
+    reader: gguf.GGUFReader, writer: gguf.GGUFWriter, most_tokens: int | None
+) -> int:
     """Take over everything that begins with `tokenizer.`; returns the size of the vocabulary."""
     n_vocab = 0
     for name, field in reader.fields.items():
         if not name.startswith("tokenizer."):
             continue
         value = field.contents()
+        if name in {f"tokenizer.ggml.{part}" for part in ("tokens", "token_type", "scores")}:
+            value = value[:most_tokens]
+            n_vocab = len(value)
         kind, *inner = field.types
         writer.add_key_value(name, value, kind, sub_type=inner[-1] if inner else None)
-        if name == "tokenizer.ggml.tokens":
-            n_vocab = len(value)
     return n_vocab
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from splitrig.core.devices import DeviceMap, backend_of
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.experts import ALL
-from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.footprint import Backend
 from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
 from splitrig.core.gpu import Rig
@@ -124,9 +123,7 @@ def with_companions(request: PlanRequest, options: argparse.Namespace) -> PlanRe
     return request
 
 
-def check_mode(
-    request: PlanRequest, devices: Sequence[PlanDevice], extra: CheckedArguments
-) -> None:
+def check_mode(request: PlanRequest, devices: Sequence[PlanDevice]) -> None:
     """Refuse a split mode that these cards or settings do not allow.
 
     Raises:
@@ -135,7 +132,6 @@ def check_mode(
     needs = SplitNeeds(
         backends=[device.backend for device in devices],
         flash_attention=request.flash_attention,
-        cache_in_ram=extra.keeps_cache_in_ram,
     )
     if why := obstacle(request.split_mode, needs):
         raise SplitRigError(why, "Take --split-mode layer.")

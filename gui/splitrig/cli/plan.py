@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         )
     extra = _checked(options.extra)
     request = with_companions(plan_request(options, len(devices)), options)
-    check_mode(request, devices, extra)
+    check_mode(request, devices)
     plan = make_plan(model, devices, request)
     plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     speed = estimate_speed(model, plan, bandwidths)

@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"No card is used: the processor lends {len(devices)} devices.")
             extra = checked(options.extra, engines, lambda: bool(stopped))
             wanted = with_companions(plan_request(options, len(devices)), options)
-            check_mode(wanted, devices, extra)
+            check_mode(wanted, devices)
             plan = make_plan(read_model(options.model), devices, wanted)
             plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
             request = LaunchRequest(

@@ -21,6 +21,7 @@ from splitrig.core.argument_rules import (
 from splitrig.core.errors import ArgumentError
 from splitrig.core.server_options import Option, Options, plain_name
 
+OUT = "Take it out."
 _CACHE_IN_RAM = frozenset({"-nkvo", "--no-kv-offload"})
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 
@@ -136,7 +137,9 @@ def check_arguments(arguments: Sequence[str], options: Options) -> CheckedArgume
         names.update(option.names)
         rule = _refusing(option, values)
         if rule is not None:
-            refused.append(Remark(message=f"{given} is not taken: {rule.why}.", hint=rule.instead))
+            refused.append(
+                Remark(message=f"{given} is not taken: {rule.why}.", hint=rule.instead or OUT)
+            )
         elif option.removed:
             refused.append(Remark(message=f"{given} is gone from this engine: {option.text}."))
         elif equals:
@@ -165,7 +168,7 @@ def _unknown(word: str, options: Options) -> Remark:
     known = [Option(names=(plain_name(word),))]
     rule = next((r for o in known if (r := _refusing(o, ())) is not None), None)
     if rule is not None:
-        return Remark(message=f"{word} is not taken: {rule.why}.", hint=rule.instead)
+        return Remark(message=f"{word} is not taken: {rule.why}.", hint=rule.instead or OUT)
     near = options.nearest(word)
     hint = f"Did you mean {near}?" if near else "'llama-server --help' lists its options."
     return Remark(message=f"This llama-server has no option {word}.", hint=hint)

@@ -2,7 +2,7 @@
 
 Measured on builds b10434 and 0c1e570, on devices lent over RPC and on software Vulkan: tensor
 split loads and answers on both, with every KV type; it ends at once without flash attention, with
-the KV cache in RAM, with more than 16 devices, and for some architectures.
+more than 16 devices, for some architectures, and on the older one with the KV cache in RAM.
 """
 
 from collections.abc import Sequence
@@ -47,12 +47,10 @@ class SplitNeeds:
     Attributes:
         backends: What drives each card, in the order of the split.
         flash_attention: Flash attention is on.
-        cache_in_ram: An extra argument keeps the KV cache off the cards.
     """
 
     backends: Sequence[Backend]
     flash_attention: bool = True
-    cache_in_ram: bool = False
 
 
 def obstacle(mode: str, needs: SplitNeeds) -> str:
@@ -65,8 +63,6 @@ def obstacle(mode: str, needs: SplitNeeds) -> str:
             return "Tensor split needs flash attention."
         if n_cards > MOST_TENSOR_CARDS:
             return f"Tensor split takes at most {MOST_TENSOR_CARDS} cards, not {n_cards}."
-        if needs.cache_in_ram:
-            return "Tensor split needs the KV cache on the cards."
     if mode == ROW:
         others = {_BACKEND_WORDS.get(b, "RPC") for b in needs.backends if b not in _ROW_BACKENDS}
         if others:
@@ -115,8 +111,16 @@ def split_choices(
     return tuple(choices)
 
 
-def doubt(mode: str, architecture: str) -> str:
-    """Why a mode may fail although nothing stands against it; empty where nothing is known."""
+def doubt(mode: str, architecture: str, *, cache_in_ram: bool = False) -> str:
+    """Why a mode may fail although nothing stands against it; empty where nothing is known.
+
+    Args:
+        mode: Which.
+        architecture: The model's.
+        cache_in_ram: An extra argument keeps the KV cache off the cards.
+    """
+    if mode == TENSOR and cache_in_ram:
+        return "Some builds of llama.cpp give up on a tensor split with the KV cache in RAM."
     if mode == TENSOR and architecture in UNDIVIDED:
         return (
             f"llama.cpp had no tensor split for models of the kind {architecture} when SplitRig "

@@ -72,8 +72,8 @@ def explain(name: str, exit_code: int, split_mode: str = "layer", **changes: boo
          "This engine cannot divide models of the kind 'olmoe' within their layers.", True),
         ("tensor_no_flash", -11, "tensor", "Tensor split needs flash attention.", True),
         ("tensor_cache_in_ram", -6, "tensor",
-         "The engine gave up on dividing this model within its layers: "
-         "GGML_ASSERT(src_ss[1].axis == GGML_BACKEND_SPLIT_AXIS_2) failed.", True),
+         ("The engine gave up on dividing this model within its layers: "
+          "GGML_ASSERT(src_ss[1].axis == GGML_BACKEND_SPLIT_AXIS_2) failed."), True),
         ("row_rpc", 1, "row", "RPC0 can take no part in a row split.", True),
         ("draft_missing", 1, "layer",
          "The engine could not load the draft model none.gguf.", False),
@@ -138,9 +138,7 @@ def test_an_engine_that_gives_up_while_it_answers_can_be_started_with_layers(lin
 def test_a_crash_of_unknown_cause_before_it_answered_is_laid_to_the_split(
     mode: str, code: int | None, was_ready: bool, falls_back: bool
 ) -> None:
-    failure = explain_exit(
-        LoadLog(), exit_code=code, tail=(), split_mode=mode, was_ready=was_ready
-    )
+    failure = explain_exit(LoadLog(), exit_code=code, tail=(), split_mode=mode, was_ready=was_ready)
     assert (failure.fallback is not None) == falls_back
 
 
@@ -150,9 +148,10 @@ def test_another_known_cause_is_not_laid_to_the_split() -> None:
     # a card that is full while the draft model loads is short of memory, and no wrong file
     full = Trouble(TroubleKind.OUT_OF_MEMORY, "CUDA0", 5 * MIB)
     draft = Trouble(TroubleKind.DRAFT_REFUSED, "x.gguf")
-    assert "Out of memory" in explain_exit(
-        LoadLog(troubles=(full, draft)), exit_code=1, tail=()
-    ).message
+    assert (
+        "Out of memory"
+        in explain_exit(LoadLog(troubles=(full, draft)), exit_code=1, tail=()).message
+    )
 
 
 def test_a_fallback_changes_the_split_mode_and_nothing_else() -> None:
@@ -160,9 +159,10 @@ def test_a_fallback_changes_the_split_mode_and_nothing_else() -> None:
         model=Path("m.gguf"), gpu_ids=("a",), plan=PlanRequest(n_ctx=9, split_mode="tensor")
     )
     assert LAYERS_INSTEAD.applied(request) == replace(request, plan=PlanRequest(n_ctx=9))
-    assert Fallback(label="x", option="--y", split_mode="none").applied(
-        request
-    ).plan.split_mode == "none"
+    assert (
+        Fallback(label="x", option="--y", split_mode="none").applied(request).plan.split_mode
+        == "none"
+    )
 
 
 def test_every_pattern_belongs_to_a_kind() -> None:

@@ -327,7 +327,9 @@ def test_demanding_refused_arguments_raises_the_first_reason() -> None:
 # A binary whose help is not known
 
 
-@pytest.mark.parametrize("line", ["--host 0.0.0.0", "-m x", "-c 5", "-hf x", "--tools all", "-fa on"])
+@pytest.mark.parametrize(
+    "line", ["--host 0.0.0.0", "-m x", "-c 5", "-hf x", "--tools all", "-fa on"]
+)
 def test_without_a_help_the_known_names_are_refused_all_the_same(line: str) -> None:
     assert "is not taken" in refusal(line, Options())
 

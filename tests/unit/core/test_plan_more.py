@@ -114,9 +114,7 @@ def test_advice_moves_no_layers_where_none_is_whole() -> None:
 
 def test_experts_leave_the_cards_and_nothing_is_lost() -> None:
     one = expert_bytes(MIXTURE, 1)
-    assert one == sum(
-        t.n_bytes for t in MIXTURE.tensors if "_exps" in t.name and t.layer == 0
-    )
+    assert one == sum(t.n_bytes for t in MIXTURE.tensors if "_exps" in t.name and t.layer == 0)
     before = make_plan(MIXTURE, cards(), EVEN)
     after = make_plan(MIXTURE, cards(), replace(EVEN, n_cpu_moe=2))
     assert after.devices[0].model_bytes == before.devices[0].model_bytes - 2 * one

@@ -32,7 +32,6 @@ TWO = (Backend.CUDA, Backend.CUDA)
         ("tensor", SplitNeeds(backends=(Backend.RPC, Backend.VULKAN)), ""),
         ("tensor", SplitNeeds(backends=(Backend.CUDA,)), "needs two cards or more"),
         ("tensor", SplitNeeds(backends=TWO, flash_attention=False), "needs flash attention"),
-        ("tensor", SplitNeeds(backends=TWO, cache_in_ram=True), "KV cache on the cards"),
         ("tensor", SplitNeeds(backends=(Backend.CUDA,) * 16), ""),
         ("tensor", SplitNeeds(backends=(Backend.CUDA,) * 17), "at most 16 cards, not 17"),
         ("row", SplitNeeds(backends=TWO, flash_attention=False), ""),
@@ -83,7 +82,8 @@ def test_row_is_offered_only_where_that_very_binary_has_it() -> None:
 
 def test_an_architecture_that_was_left_out_is_doubted_but_not_closed() -> None:
     assert "olmoe" in doubt("tensor", "olmoe")
-    assert doubt("layer", "olmoe") == doubt("tensor", "llama") == ""
+    assert "KV cache in RAM" in doubt("tensor", "llama", cache_in_ram=True)
+    assert doubt("layer", "olmoe", cache_in_ram=True) == doubt("tensor", "llama") == ""
 
 
 def test_every_mode_has_words() -> None:

@@ -303,7 +303,6 @@ class Planner:
         needs = SplitNeeds(
             backends=[device.backend for device in self.devices],
             flash_attention=self.knobs.flash_attention,
-            cache_in_ram=self.extra.keeps_cache_in_ram,
         )
         return split_choices(self.rules.split_modes, self.options, needs)
 

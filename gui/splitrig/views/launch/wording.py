@@ -197,7 +197,8 @@ def folded_text(knobs: Knobs) -> str:
 def more_remarks(knobs: Knobs, model: Model, checked: CheckedArguments) -> list[Note]:
     """What is to be said of the folded settings beside the plan."""
     found = []
-    if why := doubt(knobs.split_mode, model.architecture):
+    in_ram = checked.keeps_cache_in_ram
+    if why := doubt(knobs.split_mode, model.architecture, cache_in_ram=in_ram):
         found.append(
             Note(
                 id="split-doubt",
