@@ -108,11 +108,11 @@ def as_json(plan: Plan, speed: Speed) -> dict[str, object]:
         "host": {
             "model_bytes": plan.host.model_bytes,
             "kv_bytes": plan.host.kv_bytes,
-            "expert_layers": plan.host.expert_layers,
             "compute_bytes": plan.host.compute_bytes,
         },
         "split": list(plan.split),
         "split_mode": plan.split_mode,
+        "experts_in_ram": plan.host.expert_layers,
         "fits": plan.fits,
         "speed": {
             "expected_tok_s": speed.expected_tok_s,

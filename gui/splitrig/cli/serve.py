@@ -304,9 +304,10 @@ def _say_json(status: EngineStatus) -> None:
             "message": failure.message,
             "hint": failure.hint,
             "exit_code": failure.exit_code,
-            "try": failure.fallback.option if failure.fallback is not None else None,
             "log_tail": list(failure.log_tail),
         }
+        if failure.fallback is not None:
+            news["try"] = failure.fallback.option
     print(json.dumps(news), flush=True)
 
 
