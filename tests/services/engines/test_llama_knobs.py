@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.services.engines.conftest import Watch, Watched, model_file
+from tests.services.engines.processes import wait_for
 from tests.support.provisioned import llama_cpp_python_install
 from tests.support.tiny_models import (
     EXPERT_TENSOR_BYTES,
@@ -376,3 +377,12 @@ def test_both_builds_say_what_they_can(binary: Path | None) -> None:
     assert options.split_modes == ("none", "layer", "row", "tensor")
     assert {"f16", "q8_0", "q4_0"} <= set(options.cache_types)
     assert options.find("--tensor-split") is options.find("-ts")
+
+
+def test_the_window_hears_what_the_binary_takes(watch: Watch, binary: Path | None) -> None:
+    watched = watch(binary)
+    watched.discover(Rig(time_s=0.0))
+    wait_for(lambda: (watched.drain(), watched.found)[1])
+    (found,) = watched.found
+    assert found.options is not None
+    assert "tensor" in found.options.split_modes
