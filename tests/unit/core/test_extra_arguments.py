@@ -184,6 +184,11 @@ def test_what_newer_builds_brought_is_refused_too(line: str) -> None:
     assert "is not taken" in refusal(line, NEWER)
 
 
+def test_an_option_that_only_other_builds_have_is_refused_for_what_it_does() -> None:
+    assert "run programs" in refusal("--mcp-servers-config x", OPTIONS)
+    assert "Take it out." in refusal("--mcp-servers-config x", OPTIONS)
+
+
 def test_an_unknown_option_that_is_about_reach_is_refused_by_its_name_or_text() -> None:
     future = parse_help(
         "--listen-backlog N                      how many wait\n"

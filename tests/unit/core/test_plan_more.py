@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.model_samples import N_LAYER, model
+from tests.support.model_samples import N_LAYER, model, tensor
 
 from splitrig.core.advice import advise
 from splitrig.core.companion import Projector
@@ -63,6 +63,19 @@ def test_layers_that_stay_in_ram_are_no_part_of_it() -> None:
     assert plan.host.kv_bytes == make_plan(DENSE, cards(), replace(EVEN, n_gpu_layers=2)).host.kv_bytes  # fmt: skip  # noqa: E501
     none = make_plan(DENSE, cards(), replace(request, n_gpu_layers=0))
     assert [(d.model_bytes, d.kv_bytes, d.compute_bytes) for d in none.devices] == [(0, 0, 0)] * 2
+
+
+def test_factors_of_the_rope_are_on_every_card_that_holds_a_layer() -> None:
+    rope = tensor("rope_freqs.weight", 64, kind="f32")
+    with_rope = model(tensors=(*DENSE.tensors, rope))
+    request = replace(EVEN, split_mode="tensor")
+    before, after = (make_plan(m, cards(), request) for m in (DENSE, with_rope))
+    for one, other in zip(before.devices, after.devices, strict=True):
+        assert other.model_bytes - one.model_bytes == rope.n_bytes
+    output_only = make_plan(with_rope, cards(), replace(request, n_gpu_layers=1))
+    assert (
+        output_only.devices == make_plan(DENSE, cards(), replace(request, n_gpu_layers=1)).devices
+    )
 
 
 def test_a_model_that_is_not_reckoned_is_estimated_and_says_so() -> None:
