@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QApplication
 
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from splitrig.core.gpu import Rig
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
-    from splitrig.services.engines.supervisor import DevicesFound
+    from splitrig.services.engines.engines import DevicesFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -149,12 +149,14 @@ class Desktop(QObject):
         from splitrig.bridge.pump import Pump
         from splitrig.bridge.rig import RigBridge
         from splitrig.services.chat.client import ChatClient
+        from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.supervisor import Supervisor
 
         self.pump = Pump(self.mailbox)
+        self._engines = Engines(self.mailbox, self._settings.engine)
         self._supervisor = Supervisor(
             self.mailbox,
-            binary=self._settings.engine.llama_server,
+            self._engines,
             log_dir=log_dir(),
             start_timeout_s=self._settings.engine.start_timeout_s,
         )
@@ -268,6 +270,7 @@ class Desktop(QObject):
             return
         self._client.close()
         self._supervisor.close()
+        self._engines.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
@@ -334,7 +337,7 @@ class Desktop(QObject):
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
 
-        self._supervisor.discover(rig, demo_model())
+        self._engines.discover(EngineKind.LLAMA_CPP, rig, demo_model())
 
     @Slot()
     def _on_demo(self) -> None:
@@ -436,7 +439,7 @@ class Desktop(QObject):
             self._sampler.interval_s = settings.telemetry.interval_s
         self._supervisor.start_timeout_s = settings.engine.start_timeout_s
         if settings.engine.llama_server != before.engine.llama_server:
-            self._supervisor.use_binary(settings.engine.llama_server)
+            self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)
 

@@ -10,7 +10,8 @@ from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
-from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
+from splitrig.services.engines.engines import DevicesFound
+from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
 
 LOG_LINES = 5000
 

