@@ -27,7 +27,7 @@ class RealServer:
     """One `vllm serve` in a session of its own; what is left of it is killed by `close`.
 
     Attributes:
-        lines: Seconds since the start and text of every line; a carriage return stays in it.
+        lines: Seconds since the start and text of every line.
         pids: Every process that was ever seen below it, with its name.
     """
 
@@ -38,7 +38,6 @@ class RealServer:
         self.lines: list[tuple[float, str]] = []
         self.pids: dict[int, str] = {}
         own = {
-            "CUDA_VISIBLE_DEVICES": "",
             "HF_HUB_OFFLINE": "1",
             "VLLM_API_KEY": KEY,
             "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -47,11 +46,13 @@ class RealServer:
         }
         self.command = [str(vllm), "serve", *arguments]
         self.command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.extra_env = own | env
+        # an empty value takes a variable away
+        self.extra_env = {name: value for name, value in (own | env).items() if value}
+        inherited = {name: value for name, value in os.environ.items() if name not in own | env}
         self.begun_s = time.monotonic()
         self.process = subprocess.Popen(
             [*NICE, *self.command],
-            env=os.environ | self.extra_env,
+            env=inherited | self.extra_env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -63,7 +64,7 @@ class RealServer:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append((self.elapsed_s(), line.decode(errors="replace").rstrip("\n")))
+            self.lines.append((self.elapsed_s(), line.decode(errors="replace").rstrip("\r\n")))
 
     def elapsed_s(self) -> float:
         """Seconds since the start."""
@@ -76,7 +77,7 @@ class RealServer:
         root = psutil.Process(self.process.pid)
         for process in [root, *root.children(recursive=True)]:
             try:
-                self.pids[process.pid] = " ".join(process.cmdline())[:80]
+                self.pids[process.pid] = " ".join(process.cmdline()).strip()
             except psutil.NoSuchProcess:
                 continue
 

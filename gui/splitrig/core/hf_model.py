@@ -5,21 +5,16 @@ families of models call the same thing. Nothing here reads a file.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.errors import ModelFileError
+from splitrig.core.safetensors import DTYPE_BITS, HfTensor
 
 MOST = 2**31
 """No count in a config is larger."""
 MOST_LAYERS = 4096
-DTYPE_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16,
-    "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
-    "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F4_E2M1": 4,
-}  # fmt: skip
-"""Bits of one element (the safetensors format's dtypes)."""
 _FLOATS = ("F16", "BF16", "F32", "F64")
 _ANOTHER = "Choose another folder, or download the model again."
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d{1,5})\.")
@@ -77,23 +72,6 @@ class HfConfig:
     sliding_window: int = 0
     tied: bool = False
     multimodal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HfTensor:
-    """One tensor of a safetensors file.
-
-    Attributes:
-        name: Such as 'model.layers.0.mlp.down_proj.weight'.
-        dtype: As the file says, such as 'BF16'.
-        shape: Elements per dimension.
-        n_bytes: Size of its data, bytes.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    n_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,42 +352,3 @@ def _weights(tensor: HfTensor, config: HfConfig) -> Weights:
     if _KEY_VALUE.search(tensor.name) and not config.latent_dim:
         return Weights(kv_bytes=n_bytes)
     return Weights(shared_bytes=n_bytes)
-
-
-def tensor_from_header(name: str, raw: object, data_bytes: int) -> HfTensor:
-    """One entry of a safetensors header.
-
-    Args:
-        name: The tensor's name.
-        raw: Its `{"dtype", "shape", "data_offsets"}`.
-        data_bytes: Size of the part of the file that holds data, bytes.
-
-    Raises:
-        ValueError: The entry makes no sense; its text is the end of a sentence on the file.
-    """
-    shown = name[:80]
-    if not isinstance(raw, dict):
-        raise ValueError(f"the entry of {shown} is no table")
-    dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
-    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise ValueError(f"{shown} is of the unknown kind {str(dtype)[:20]}")
-    if not _are_counts(shape) or len(shape) > 8:
-        raise ValueError(f"{shown} has no possible shape")
-    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ValueError(f"{shown} lies nowhere in the file")
-    if offsets[1] > data_bytes:
-        raise ValueError("it is shorter than its header says")
-    n_elements = 1
-    for size in shape:
-        n_elements *= size
-    n_bytes = offsets[1] - offsets[0]
-    if n_bytes != -(-n_elements * DTYPE_BITS[dtype] // 8):
-        raise ValueError(f"{shown} takes {n_bytes:,} bytes, which its shape does not need")
-    return HfTensor(name, dtype, tuple(shape), n_bytes)
-
-
-def _are_counts(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(
-        isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < 2**50
-        for entry in value
-    )  # fmt: skip

@@ -13,12 +13,11 @@ from pathlib import Path
 from splitrig.core.errors import ModelFileError
 from splitrig.core.hf_model import (
     HfModel,
-    HfTensor,
     model_from_size,
     model_from_tensors,
     read_config,
-    tensor_from_header,
 )
+from splitrig.core.safetensors import HfTensor, tensor_from_header
 from splitrig.core.units import size_text
 
 CONFIG = "config.json"
