@@ -377,5 +377,5 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
                 loaded=log.loaded or event.mark is Mark.LOADED,
             )
         case Several():
-            return reduce(add_event, event.events, log)
+            log = reduce(add_event, event.events, log)
     return log

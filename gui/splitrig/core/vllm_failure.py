@@ -151,7 +151,12 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         _K.MODEL_MISSING,
-        r"Cannot find any model weights with `(?P<what>[^`]+)`|"
+        r"Cannot find any model weights with `",
+        "The model's folder has no weights.",
+        "Download the model's .safetensors files into it.",
+    ),
+    _rule(
+        _K.MODEL_MISSING,
         r"Invalid repository ID or local directory specified: '(?P<where>[^']*)'|"
         r"Can't load the configuration of '(?P<other>[^']*)'|"
         r"(?:Repo id must|HFValidationError)|is not a local folder and is not a valid model",
@@ -248,7 +253,7 @@ _NOTHING_NEW = re.compile(
 _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(?P<name>\w*(?:Error|Exception|Interrupt)): (?P<why>.+)$")
 _VALUE = re.compile(r"^\s*(?:Value|Assertion) error, (?P<why>.+?)(?: \[type=|$)")
 _SUSPICIOUS = re.compile(
-    r"rror|xception|memory|died|valid JSON|Cannot|cannot|no longer|not supported|placement|World size"
+    r"rror|xception|memory|died|valid JSON|[Cc]annot|no longer|not supported|placement|World size"
 )
 
 CardName = Callable[[str | None], str]

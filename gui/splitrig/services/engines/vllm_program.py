@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -167,7 +166,7 @@ def find_vllm(
     Raises:
         EngineError: There is none, or this is Windows.
     """
-    if sys.platform == "win32":
+    if os.name == "nt":
         raise EngineError(ON_WINDOWS, WSL)
     if chosen is not None:
         return _chosen(chosen.expanduser().absolute(), extra_env)

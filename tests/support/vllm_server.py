@@ -11,9 +11,20 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "splitrig-tests"
+"""Read before a test moves the user's folders."""
 KEY = "the-key-of-the-recording"
 NICE = ("nice", "-n", "10")
+
+
+def vllm_cpu() -> Path:
+    """The folder that `packaging/build_vllm_cpu.py` made, or the calling test is skipped."""
+    folders = [path.parent for path in CACHE.glob("vllm-cpu-*/ready")]
+    if not folders:
+        pytest.skip("vLLM is not there: run .venv/bin/python packaging/build_vllm_cpu.py")
+    return max(folders)
 
 
 def free_port() -> int:

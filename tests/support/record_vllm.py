@@ -1,11 +1,12 @@
-"""Records the real vLLM on the processor: `python tests/real_vllm/record.py [NAME…]`.
+"""Records the real vLLM on the processor, into tests/recorded/vllm.
 
-Takes some 20 minutes. Writes `NAME.log` (seconds, a tab, the line) and `NAME.json` (what was run
-and what came of it) into tests/recorded/vllm, with the paths of this machine taken out.
+Run as `python -m tests.support.record_vllm [NAME…]` in the root of the checkout, with `gui` in
+PYTHONPATH, after `packaging/build_vllm_cpu.py`. Takes some 20 minutes. Writes `NAME.log`
+(seconds, a tab, the line) and `NAME.json` (what was run and what came of it), with the paths of
+this machine taken out.
 """
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,14 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from tests.support.vllm_server import RealServer, vllm_cpu
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from environment import cache_folder, set_up, vllm
-from server import RealServer
+from splitrig.services.engines.vllm_program import find_vllm
 
-HERE = Path(__file__).resolve().parent
-RECORDED = HERE.parent / "recorded/vllm"
-CACHE = cache_folder()
+RECORDED = Path(__file__).parents[1] / "recorded/vllm"
+CACHE = vllm_cpu()
 TINY = CACHE / "tiny"
 WORK = CACHE / "work"
 BASE = ["--max-model-len", "256", "--dtype", "bfloat16", "--enforce-eager"]
@@ -43,7 +42,7 @@ def redact(text: str) -> str:
     """Take this machine's paths out."""
     text = text.replace(str(TINY), "/models/tiny").replace(str(WORK), "/models")
     text = text.replace(str(CACHE / "env"), "/opt/vllm").replace(str(CACHE), "/models")
-    text = text.replace(str(HERE.parent.parent), "/src").replace(str(Path.home()), "/home/user")
+    text = text.replace(str(Path.home()), "/home/user")
     return re.sub(r"(/\S*)?/lib/python3\.(\d+)/(?!site-packages)", r"/usr/lib/python3.\2/", text)
 
 
@@ -60,7 +59,7 @@ def save(name: str, server: RealServer, told: dict[str, object]) -> None:
 
 def start(arguments: list[str], env: dict[str, str] | None = None, **more: int) -> RealServer:
     """Start the real thing."""
-    return RealServer(vllm(CACHE), arguments, env or {}, **more)
+    return RealServer(CACHE / "env/bin/vllm", arguments, env or {}, **more)
 
 
 def record_run(name: str, arguments: list[str], env: dict[str, str]) -> None:
@@ -69,7 +68,7 @@ def record_run(name: str, arguments: list[str], env: dict[str, str]) -> None:
     try:
         health = server.wait_ready()
         server.look()
-        processes = sorted(server.pids.values())
+        processes = sorted(server.alive().values())
         answer = server.ask("POST", "/v1/chat/completions", STREAM)
         health.append((round(server.elapsed_s(), 2), server.health()))
         metrics = server.ask("GET", "/metrics", key=None)
@@ -99,7 +98,7 @@ def record_answers() -> None:
     try:
         health = server.wait_ready()
         server.look()
-        processes = sorted(server.pids.values())
+        processes = sorted(server.alive().values())
         get, post, chat = "GET", "POST", "/v1/chat/completions"
         answers["health"] = server.ask(get, "/health", key=None)
         answers["version"] = server.ask(get, "/version", key=None)
@@ -150,7 +149,7 @@ def record_killed(name: str, victim: str) -> None:
     try:
         health = server.wait_ready()
         server.look()
-        processes = sorted(server.pids.values())
+        processes = sorted(server.alive().values())
         if victim == "APIServer":
             told = server.stop(signal.SIGKILL)
         else:
@@ -256,16 +255,24 @@ def record_kv_too_small() -> None:
 def record_pipeline() -> None:
     """A pipeline that answers, and one that does not.
 
-    With an explicit size of the KV cache this version leaves out the warm-up on the processor,
-    and a pipeline needs what the warm-up makes: its first request ends the EngineCore.
+    On the processor this version warms a model up only to compile it, and a pipeline needs what
+    the warm-up makes: without graphs its first request ends the EngineCore.
     """
     env = {**TWO, "VLLM_PP_LAYER_PARTITION": "4,2"}
-    auto = ["-pp", "2", "--gpu-memory-utilization", "0.15"]
-    record_run("pp2", auto, {**env, "VLLM_CPU_KVCACHE_SPACE": ""})
+    compiled = ["-pp", "2", "--no-enforce-eager", "-cc.backend=eager"]
+    record_run("pp2", compiled, env)
     record_run("engine_died", ["-pp", "2"], env)
 
 
+def record_flags() -> None:
+    """Every option that this version has."""
+    program = find_vllm(CACHE / "env")
+    text = "\n".join(sorted(program.capabilities().flags))
+    (RECORDED / "flags.txt").write_text(text + "\n", encoding="utf-8")
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
+    "flags": record_flags,
     "answers": record_answers,
     "tp2": lambda: record_run("tp2", ["-tp", "2"], TWO),
     "pipeline": record_pipeline,
@@ -281,8 +288,6 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     """Record what was asked for, or everything."""
-    os.environ.pop("VLLM_PP_LAYER_PARTITION", None)
-    set_up(CACHE)
     RECORDED.mkdir(parents=True, exist_ok=True)
     WORK.mkdir(exist_ok=True)
     for name in sys.argv[1:] or [name for name in SCENARIOS if name != "kv_too_small"]:
