@@ -140,6 +140,7 @@ class EngineStatus:
         device_names: The engine's device for each card of the plan, in order.
         command: The command that was run, for showing (no key in it).
         pid: Of the engine process; `None` for one that was not started here.
+        pids: That process and all below it, looked at every few seconds.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
         api_key: Bearer token for `url`; `None` where the engine takes none.
         served_model: What a request has to name as its model; `None` where it need not.
@@ -164,6 +165,7 @@ class EngineStatus:
     device_names: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     pid: int | None = None
+    pids: frozenset[int] = frozenset()
     url: str | None = None
     api_key: str | None = None
     served_model: str | None = None

@@ -16,6 +16,7 @@ from splitrig.core.engine_machine import (
     Advanced,
     Begun,
     Broken,
+    Counted,
     EngineEvent,
     Exited,
     Healthy,
@@ -32,7 +33,7 @@ from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.ports import check_port, free_port
-from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ WATCH_EVERY_S = 0.1
 LOG_S = 1.0
 """Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
+COUNT_EVERY_S = 5.0
+"""How often a ready engine's processes are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,7 @@ class Supervisor:
         """
         begun_s = time.monotonic()
         answered_s: float | None = None
+        counted_s = -COUNT_EVERY_S
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
@@ -251,6 +255,9 @@ class Supervisor:
                 return Broken(failure=failure)
             status = self.status
             if status.phase is Phase.READY:
+                if time.monotonic() >= counted_s + COUNT_EVERY_S:
+                    counted_s = time.monotonic()
+                    self._apply(Counted(pids=tree_of(process.pid)), number)
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share), number)

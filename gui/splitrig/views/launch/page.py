@@ -13,7 +13,7 @@ from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
@@ -253,6 +253,7 @@ class LaunchPage(QWidget):
         if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
             self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
+            self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
@@ -285,6 +286,11 @@ class LaunchPage(QWidget):
         """Tokens per second now; `None` while no answer is written."""
         if self._status.phase is Phase.READY:
             self.running.speed.show_rate(tok_s)
+
+    @Slot(object)
+    def show_findings(self, notes: Sequence[Note]) -> None:
+        """What is not as it should be on the cards of the engine shown."""
+        self.running.notes.show_notes(notes)
 
     @Slot(object)
     def show_history(self, history: History) -> None:

@@ -19,6 +19,7 @@ from splitrig.views.launch.wording import address_of, model_name, request_rows, 
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
 from splitrig.views.widgets.graph_live_paint import RateCurve
+from splitrig.views.widgets.note_list import NoteList
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.step_list import StepList
 from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
@@ -169,6 +170,7 @@ class RunningView(QWidget):
         self._left = ScrollColumn(left)
         self.head = VerdictHead(theme)
         self.table = PlacementTable(theme)
+        self.notes = NoteList(theme)
         self.command = CommandView(theme)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -184,6 +186,7 @@ class RunningView(QWidget):
         inside.setContentsMargins(16, 0, 16, 12)
         inside.setSpacing(12)
         inside.addWidget(self.table)
+        inside.addWidget(self.notes)
         inside.addStretch(1)
         title = QHBoxLayout()
         title.addWidget(text_label(theme, "Command", weight=600))
