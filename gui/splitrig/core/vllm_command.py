@@ -250,9 +250,9 @@ def shown_environment(options: VllmOptions, *, devices: Sequence[str]) -> tuple[
 
 def number_of(device: str) -> str:
     """The number in `CUDA1`."""
-    return device.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return re.sub(r"^\D+", "", device)
 
 
 def is_amd(devices: Sequence[str]) -> bool:
     """Whether these are cards of AMD."""
-    return bool(devices) and devices[0].startswith("ROCM")
+    return bool(devices) and devices[0].startswith("ROCm")

@@ -162,7 +162,7 @@ def test_nothing_that_bends_the_split_is_inherited() -> None:
 
 
 def test_cards_of_amd_have_a_variable_of_their_own() -> None:
-    env = serve_environment({}, VllmOptions(), devices=("ROCM1",), key=None)
+    env = serve_environment({}, VllmOptions(), devices=("ROCm1",), key=None)
     assert env["HIP_VISIBLE_DEVICES"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in env
 

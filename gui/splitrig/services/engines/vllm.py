@@ -25,8 +25,7 @@ from splitrig.services.engines.ray_cluster import check_cluster
 from splitrig.services.engines.vllm_program import VllmProgram
 from splitrig.services.models.hf import read_hf_model
 
-_PREFIXES = {Vendor.NVIDIA: "CUDA", Vendor.AMD: "ROCM"}
-_OTHER_ENGINE = "Choose llama.cpp or Ollama for it."
+_PREFIXES = {Vendor.NVIDIA: "CUDA", Vendor.AMD: "ROCm"}
 
 
 class Vllm:
@@ -62,7 +61,8 @@ class Vllm:
         devices = []
         for vendor, prefix in _PREFIXES.items():
             known = [(normal_pci(gpu.pci), gpu) for gpu in gpus if gpu.vendor is vendor]
-            placed = sorted((pci, gpu) for pci, gpu in known if pci is not None)
+            placed = [(pci, gpu) for pci, gpu in known if pci is not None]
+            placed.sort(key=lambda pair: pair[0])
             devices += [
                 EngineDevice(
                     name=f"{prefix}{number}",
