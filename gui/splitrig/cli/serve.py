@@ -33,6 +33,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
@@ -54,6 +55,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="0.0.0.0 opens it to the network, with the key",
+    )
     parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
 
 
@@ -91,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
                 devices=names,
                 rpc=rpc,
                 port=options.port,
+                host=options.host,
                 engine=kind,
             )
             supervisor.start(request, plan, rig)
@@ -262,6 +270,7 @@ def _say_json(status: EngineStatus) -> None:
     if status.phase is Phase.READY:
         news |= {
             "url": status.url,
+            "network_urls": list(status.network_urls),
             "api_key": status.api_key,
             "pid": status.pid,
             "build": status.build,
@@ -283,6 +292,8 @@ def _say_text(status: EngineStatus) -> None:
     match status.phase:
         case Phase.READY:
             print(f"Ready at {status.url} with the key {status.api_key}")
+            if status.network_urls:
+                print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):

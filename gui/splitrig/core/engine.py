@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
+from splitrig.core.share import LOOPBACK
 from splitrig.core.vllm import VllmOptions
 
 
@@ -58,7 +59,8 @@ class LaunchRequest:
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
         rpc: RPC endpoints `host:port` that lend devices.
-        port: TCP port on loopback; 0 picks a free one.
+        port: TCP port; 0 picks a free one.
+        host: Address to listen on; anything but loopback only after the user said so.
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
         log_layers: Let the engine say where each layer goes; costs some log lines per token.
@@ -74,6 +76,7 @@ class LaunchRequest:
     devices: tuple[str, ...] = ()
     rpc: tuple[str, ...] = ()
     port: int = 0
+    host: str = LOOPBACK
     n_threads: int | None = None
     warmup: bool = True
     log_layers: bool = False
@@ -142,6 +145,7 @@ class EngineStatus:
         pid: Of the engine process; `None` for one that was not started here.
         pids: That process and all below it, looked at every few seconds.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
+        network_urls: Addresses for other machines; empty unless it was opened to them.
         api_key: Bearer token for `url`; `None` where the engine takes none.
         served_model: What a request has to name as its model; `None` where it need not.
         dialect: How to speak to it.
@@ -167,6 +171,7 @@ class EngineStatus:
     pid: int | None = None
     pids: frozenset[int] = frozenset()
     url: str | None = None
+    network_urls: tuple[str, ...] = ()
     api_key: str | None = None
     served_model: str | None = None
     dialect: Dialect = Dialect.OPENAI

@@ -54,6 +54,7 @@ class Spawned:
     api_key: str | None
     command: tuple[str, ...]
     device_names: tuple[str, ...]
+    network_urls: tuple[str, ...] = ()
     served_model: str | None = None
     dialect: Dialect = Dialect.OPENAI
 
@@ -159,6 +160,7 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
                 api_key=event.api_key,
                 command=event.command,
                 device_names=event.device_names,
+                network_urls=event.network_urls,
                 served_model=event.served_model,
                 dialect=event.dialect,
                 log=LoadLog(),
@@ -266,6 +268,7 @@ def _ended(status: EngineStatus, phase: Phase) -> EngineStatus:
         pid=None,
         pids=frozenset(),
         url=None,
+        network_urls=(),
         api_key=None,
         progress=None,
         step="",

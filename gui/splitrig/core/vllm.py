@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from splitrig.core.plan import DevicePlan, HostPlan, Plan
+from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
 from splitrig.core.vllm_layout import Layout
 
 BLOCK_TOKENS = 16
@@ -94,6 +94,24 @@ class VllmOptions:
     layers: tuple[int, ...] | None = None
     extra: tuple[str, ...] = ()
     cluster: Cluster | None = None
+
+
+def options_from(request: PlanRequest, n_cards: int) -> VllmOptions:
+    """What the knobs that all engines share mean for vLLM.
+
+    Args:
+        request: `split_mode` is `tensor` or `pipeline`; with anything else the layout is left
+            open. One request at a time is every engine's default and leaves the number to vLLM.
+        n_cards: Cards chosen.
+    """
+    tp = {"tensor": n_cards, "pipeline": 1}.get(request.split_mode)
+    return VllmOptions(
+        tp=tp,
+        pp=None if tp is None else n_cards // max(tp, 1),
+        split=request.split if request.split is None or len(request.split) == n_cards else None,
+        n_ctx=request.n_ctx,
+        max_num_seqs=request.n_parallel if request.n_parallel > 1 else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
+from splitrig.core.share import LOOPBACK
 from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
 from splitrig.core.vllm_layout import partition_text
 
 CONTROLLED = {
-    "--host": "SplitRig keeps the engine on this machine",
+    "--host": "who may reach the engine is set under Share",
     "--port": "the port is chosen beside it",
     "--uds": "SplitRig speaks to it over a port",
     "--api-key": "SplitRig makes a new key for every start",
@@ -108,23 +109,30 @@ def _check_option(option: str, flags: Collection[str]) -> None:
 
 
 def serve_arguments(
-    model: Path, options: VllmOptions, *, port: int, served_name: str, flags: Collection[str]
+    model: Path,
+    options: VllmOptions,
+    *,
+    port: int,
+    served_name: str,
+    flags: Collection[str],
+    host: str = LOOPBACK,
 ) -> list[str]:
     """Everything behind `vllm`, without a key.
 
     Args:
         model: The model's folder.
         options: What is wanted.
-        port: TCP port on loopback.
+        port: TCP port.
         served_name: What requests name the model.
         flags: Options this vLLM has; empty where that could not be read.
+        host: Address to listen on.
 
     Raises:
         EngineError: An extra argument is refused, or this vLLM lacks an option that is needed.
     """
     check_extra(options.extra, flags)
     # absolute: a name that begins with a dash would be taken for an option
-    arguments = ["serve", str(model.absolute()), "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["serve", str(model.absolute()), "--host", host, "--port", str(port)]
     arguments += ["--served-model-name", served_name]
     arguments += ["--allowed-origins", json.dumps([f"http://127.0.0.1:{port}"])]
     if options.n_ctx:

@@ -201,7 +201,7 @@ class LlamaCppPython:
             "type_v": BY_NAME[plan.cache_type_v].number,
             # or it keeps the logits of a whole batch
             "logits_all": False,
-            "host": "127.0.0.1",
+            "host": request.host,
             "port": port,
         }
         if request.n_threads is not None:

@@ -230,7 +230,7 @@ class LlamaServer:
         arguments += ["-fit", "off", "-lv", "5" if request.log_layers else "4"]
         arguments += ["--no-ui" if "--no-ui" in flags else "--no-webui", "--metrics"]
         arguments += ["--cors-origins", f"http://127.0.0.1:{port}"]
-        arguments += ["--host", "127.0.0.1", "--port", str(port)]
+        arguments += ["--host", request.host, "--port", str(port)]
         return (str(self.path), *self.supported(arguments))
 
     def _output(self, *arguments: str, cancelled: Cancelled) -> str:

@@ -28,11 +28,12 @@ from splitrig.core.engine_machine import (
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
+from splitrig.core.share import is_open, network_urls
 from splitrig.services.engines.engine import Order, Run
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.output import LogFile
-from splitrig.services.engines.ports import check_port, free_port
+from splitrig.services.engines.ports import check_port, free_port, lan_addresses
 from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
 
@@ -188,10 +189,10 @@ class Supervisor:
         Returns:
             How it ended; nothing of it runs any more.
         """
-        wanted = run.request.port
+        wanted, host = run.request.port, run.request.host
         for attempt in range(PORT_TRIES):
-            if wanted:
-                check_port(wanted)
+            if wanted or is_open(host):
+                check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
             file = LogFile(self._log_path(run))
@@ -208,6 +209,7 @@ class Supervisor:
                     api_key=key if run.takes_key else None,
                     command=run.command(port),
                     device_names=run.device_names,
+                    network_urls=network_urls(host, port, lan_addresses()),
                     served_model=run.served_model,
                     dialect=run.dialect,
                 ),

@@ -11,7 +11,7 @@ from splitrig.core.engine_log import LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.hf_model import HfModel
-from splitrig.core.vllm import ClusterKind, VllmOptions
+from splitrig.core.vllm import ClusterKind, VllmOptions, options_from
 from splitrig.core.vllm_command import is_amd, serve_arguments, shown_environment
 from splitrig.core.vllm_layout import partition, refusal, stage_shares
 from splitrig.core.vllm_log import VllmLog, VllmWorker
@@ -89,7 +89,12 @@ class Vllm:
         options = _options(request, len(names or ()))
         name = options.served_name or request.model.name
         arguments = serve_arguments(
-            request.model, options, port=port, served_name=name, flags=known.flags
+            request.model,
+            options,
+            port=port,
+            served_name=name,
+            flags=known.flags,
+            host=request.host,
         )
         shown = shown_environment(options, devices=names or ())
         return (*shown, *self.program.command, *arguments)
@@ -168,6 +173,7 @@ class VllmRun:
             port=port,
             served_name=self.served_model or "",
             flags=known.flags if known is not None else (),
+            host=self.request.host,
         )
         return (*self._program.command, *arguments)
 
@@ -205,7 +211,7 @@ class VllmRun:
 
 def _options(request: LaunchRequest, n_cards: int) -> VllmOptions:
     """The options of a request, with a layout: one stage for each card where none is said."""
-    options = request.vllm or VllmOptions(n_ctx=request.plan.n_ctx, split=request.plan.split)
+    options = request.vllm or options_from(request.plan, n_cards)
     total = options.cluster.n_cards if options.cluster is not None else max(n_cards, 1)
     tp = options.tp or max(total // max(options.pp or total, 1), 1)
     pp = options.pp or max(total // tp, 1)

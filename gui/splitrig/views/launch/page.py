@@ -157,6 +157,7 @@ class LaunchPage(QWidget):
         self.editor.split.even_wanted.connect(self._on_even)
         self.editor.split.handle_changed.connect(self._on_handle)
         self.editor.knobs.changed.connect(self._on_knobs)
+        self.editor.address.changed.connect(self._on_address)
         self.editor.plan.fix_chosen.connect(self._on_fix)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
@@ -232,6 +233,7 @@ class LaunchPage(QWidget):
         self.editor.knobs.show_rules(rules)
         self.planner.knobs = self.editor.knobs.knobs
         self.editor.split.show_rules(rules)
+        self.editor.address.show_rules(rules)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -355,6 +357,12 @@ class LaunchPage(QWidget):
     def _on_knobs(self, knobs: Knobs) -> None:
         self.planner.knobs = knobs
         self._replan()
+
+    @Slot()
+    def _on_address(self) -> None:
+        address = self.editor.address
+        self.planner.port, self.planner.host = address.port, address.host
+        self._settle.start()
 
     @Slot(object)
     def _on_fix(self, fix: Fix) -> None:
