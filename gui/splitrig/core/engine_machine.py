@@ -30,6 +30,8 @@ from splitrig.core.units import MIB, mib_text
 
 LOG_STEP_BYTES = round(0.0101 * MIB)
 """The log rounds to 0.01 MiB, twice where a device has two caches."""
+ROUNDED = 8 * MIB
+"""An engine whose plan is an estimate writes its sizes in hundredths of a GiB."""
 HOST = "host"
 
 
@@ -328,5 +330,5 @@ def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) 
             ("weights", device.model_bytes, has.model_bytes or 0),
             ("KV cache", device.kv_bytes, has.kv_bytes or 0),
         )
-        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance)
+        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance, ROUNDED * (tolerance > 0))
     ]
