@@ -1,6 +1,5 @@
 """The engine for the window: start, stop, and signals for what it does."""
 
-from collections import deque
 from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -10,23 +9,23 @@ from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
-from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
-
-LOG_LINES = 5000
+from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
+from splitrig.services.engines.supervisor import DevicesFound, Supervisor
 
 
 class EngineBridge(QObject):
-    """Owns nothing but the last status and the last lines; the supervisor does the work.
+    """Owns nothing but the last status; the supervisor does the work.
 
     Signals:
         status_changed: `EngineStatus`, on each change.
-        lines_added: `tuple[str, ...]`, new lines of the engine's log.
+        lines_added: New lines of an engine's log: the lines, the engine's name, and how many
+            came before them and were dropped.
         devices_found: `DevicesFound`, what the engine can see.
         failed: `SplitRigError` when a start could not even be tried.
     """
 
     status_changed = Signal(object)
-    lines_added = Signal(object)
+    lines_added = Signal(object, str, int)
     devices_found = Signal(object)
     failed = Signal(object)
 
@@ -34,7 +33,7 @@ class EngineBridge(QObject):
         super().__init__()
         self._supervisor = supervisor
         self.status = EngineStatus()
-        self.lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._gaps = GapCounter()
         pump.listen(EngineStatus, self._on_status)
         pump.listen(EngineLogLines, self._on_lines)
         pump.listen(DevicesFound, self.devices_found.emit)
@@ -63,5 +62,4 @@ class EngineBridge(QObject):
         self.status_changed.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
-        self.lines.extend(news.lines)
-        self.lines_added.emit(news.lines)
+        self.lines_added.emit(news.lines, news.source, self._gaps.skipped_before(news))

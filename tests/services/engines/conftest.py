@@ -13,7 +13,8 @@ from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.units import GIB
-from splitrig.services.engines.supervisor import DevicesFound, EngineLogLines, Supervisor
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.supervisor import DevicesFound, Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model

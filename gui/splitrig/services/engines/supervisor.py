@@ -32,6 +32,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
 from splitrig.core.units import gib_text
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.llama_server import (
     Cancelled,
     LlamaServer,
@@ -40,7 +41,7 @@ from splitrig.services.engines.llama_server import (
     never,
 )
 from splitrig.services.engines.load_progress import LoadProgress
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ports import check_port, free_port
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_server import RpcServer
@@ -49,8 +50,6 @@ from splitrig.services.mailbox import Mailbox
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 2000
-PENDING_LINES = 1000
-"""Lines kept for the window between two posts; of a flood it sees the last ones."""
 BIND_S = 2.0
 """A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
@@ -58,13 +57,6 @@ WATCH_EVERY_S = 0.1
 LOG_S = 1.0
 """Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLogLines:
-    """New lines of the engine's output."""
-
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +99,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._status = EngineStatus()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._pending: deque[str] = deque(maxlen=PENDING_LINES)
+        self._feed = LineFeed()
         self._stop = threading.Event()
         self._closing = threading.Event()
         self._run_number = 0
@@ -352,7 +344,7 @@ class Supervisor:
             port = request.port or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
             command = server.command(request, names, port)
-            file = LogFile(self._log_dir / "llama-server.log")
+            file = LogFile(self._log_dir, "llama-server")
             self._dots = 0
             try:
                 process = launch(command, server.environment(key), self._reader_of(run), file)
@@ -435,7 +427,7 @@ class Supervisor:
     def _on_lines(self, run: int, lines: list[str]) -> None:
         """Keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
-        self._pending.extend(lines)
+        self._feed.add(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
@@ -447,17 +439,12 @@ class Supervisor:
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
-        told = tuple(line for line in lines if "lient connection" not in line)
-        self._pending.extend(told)
+        self._feed.add([line for line in lines if "lient connection" not in line])
 
     def _post_lines(self) -> None:
         """Post what came since the last time, bounded however much that was."""
-        lines: list[str] = []
-        with suppress(IndexError):
-            while len(lines) < PENDING_LINES:
-                lines.append(self._pending.popleft())
-        if lines:
-            self._mailbox.post(EngineLogLines(tuple(lines)))
+        if (news := self._feed.take()) is not None:
+            self._mailbox.post(news)
 
 
 def _healthy(port: int) -> bool:
