@@ -14,6 +14,7 @@ OWN = "SplitRig: "
 """Begins what this program itself has to say among an engine's lines."""
 FILE_ENDED = OWN + "the log file ends here"
 """Begins the one own line that says that nothing more is written to the file."""
+_FILE_ENDED_SHOWN = "The log file ends here"
 TIME_CHARS = 8
 """Longest `LogLine.time`."""
 TAB = "    "
@@ -114,6 +115,11 @@ def guessed_level(text: str) -> Level:
     if _ERROR.search(lowered) is not None:
         return Level.ERROR
     return Level.WARNING if _WARNING.search(lowered) is not None else Level.PLAIN
+
+
+def file_ended(line: LogLine) -> bool:
+    """It is the one that says that nothing more is written to the file."""
+    return line.level is Level.NOTE and line.text.startswith(_FILE_ENDED_SHOWN)
 
 
 def not_shown(n_lines: int, *, in_file: bool) -> str:
