@@ -171,6 +171,7 @@ class Desktop(QObject):
         )
 
     def _build_pages(self) -> None:
+        from splitrig.services.report_facts import report_facts
         from splitrig.views.chat.page import ChatPage
         from splitrig.views.launch.page import LaunchPage
         from splitrig.views.logs.page import LogsPage
@@ -182,6 +183,7 @@ class Desktop(QObject):
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
+        self.logs_page.set_report_facts(report_facts())
         self.settings_page = SettingsPage(theme, self._settings)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
@@ -244,6 +246,8 @@ class Desktop(QObject):
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.logs_page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        self.logs_page.save_requested.connect(self._on_save_log)
         self.window.close_requested.connect(self._app.quit)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
@@ -336,7 +340,9 @@ class Desktop(QObject):
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
+        from splitrig.services.report_facts import report_facts
 
+        self.logs_page.set_report_facts(report_facts(rig))
         self._supervisor.discover(rig, demo_model())
 
     @Slot()
@@ -446,6 +452,15 @@ class Desktop(QObject):
     def _save_settings(self) -> None:
         try:
             self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot(object, str)
+    def _on_save_log(self, path: Path, text: str) -> None:
+        from splitrig.services.store.text_file import save_text
+
+        try:
+            save_text(path, text)
         except StoreError as error:
             self.window.show_error(error)
 

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from splitrig.services.engines.log_file import LogFile
 
@@ -11,7 +13,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 8192
 READ_BYTES = 65_536
-"""As much as a pipe holds; the time it takes to handle is what others wait for Python's lock."""
+"""Handling as much takes about 1 ms, for which all others wait for Python's lock."""
+PIPE_BYTES = 2**20
+"""What an engine can write while nobody reads; Linux gives 64 KiB unless it is asked for more."""
 
 
 class OutputReader:
@@ -24,6 +28,7 @@ class OutputReader:
     def __init__(
         self, pipe: int, on_lines: Callable[[list[str]], None], log: LogFile | None = None
     ) -> None:
+        _widen(pipe)
         self._pipe = pipe
         self._on_lines = on_lines
         self._log = log
@@ -63,6 +68,16 @@ class OutputReader:
         except Exception:
             # An engine whose output nobody reads stands still: go on reading.
             log.exception("lines of an engine could not be handled")
+
+
+def _widen(pipe: int) -> None:
+    """Let a burst of lines go into the pipe whole, so that the engine does not wait for us."""
+    if sys.platform == "linux":
+        import fcntl
+
+        # a user may have only so much in pipes; the usual size does as well
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _split(data: bytes) -> tuple[list[str], bytes]:
