@@ -127,12 +127,12 @@ def test_a_flood_of_a_real_process_is_shown_to_its_last_line_and_nothing_is_miss
 
 
 def test_levels_are_counted_and_chosen(page: LogsPage) -> None:
-    page.add_lines(["0.00.000.001 D d", "plain", "INFO: i", "WARNING: w", "ERROR: e", "ERROR: f"])
+    page.add_lines(["plain", "0.00.000.001 D d", "INFO: i", "WARNING: w", "ERROR: e", "ERROR: f"])
     labels = [button.text() for button in page.tools.levels.findChildren(QPushButton)]
     assert labels == ["All 6", "Info 5", "Warnings 3", "Errors 2"]
     for index, shown in enumerate(
         (
-            ["d", "plain", "i", "w", "e", "f"],
+            ["plain", "d", "i", "w", "e", "f"],
             ["plain", "i", "w", "e", "f"],
             ["w", "e", "f"],
             ["e", "f"],
