@@ -256,9 +256,10 @@ class LogsPage(QWidget):
     def _on_file_ended(self, line: LogLine) -> None:
         """Say it where it is not scrolled away."""
         of = f" of {line.source}" if line.source else ""
+        reason = line.text.partition(" (")[0]  # the file's name stands in the line
         self.notice.show_notice(
             "warning",
-            line.text.replace("file ends", f"file{of} ends"),
+            reason.replace("file ends", f"file{of} ends") + ".",
             "New lines are shown, but not kept. Make room, then start the engine again.",
         )
 
