@@ -23,7 +23,8 @@ from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.engines import DevicesFound, Engines
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model

@@ -24,7 +24,7 @@ from splitrig.services.engines.engine import OnLines, Order
 from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.llama_cpp import healthy
 from splitrig.services.engines.llama_server import parse_devices
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never, probe
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_server import RpcServer, check_lendable, lender_failure
@@ -198,6 +198,8 @@ class LlamaCppPython:
             "type_v": BY_NAME[plan.cache_type_v].number,
             # or it keeps the logits of a whole batch
             "logits_all": False,
+            # the default pins the host's share in memory
+            "use_mlock": False,
             "host": request.host,
             "port": port,
         }
