@@ -21,7 +21,8 @@ from PySide6.QtWidgets import QApplication
 
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
     from splitrig.core.gpu import Rig
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
-    from splitrig.services.engines.supervisor import DevicesFound
+    from splitrig.services.engines.engines import DevicesFound
+    from splitrig.services.engines.line_feed import EngineLogLines
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
 log = logging.getLogger(__name__)
+
+FIRST_PROOF = 3
+"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._readings = 0
+        self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
         self.theme = Theme(
@@ -152,18 +159,20 @@ class Desktop(QObject):
         from splitrig.bridge.pump import Pump
         from splitrig.bridge.rig import RigBridge
         from splitrig.services.chat.client import ChatClient
-        from splitrig.services.engines.supervisor import Supervisor
+        from splitrig.services.engines.engines import Engines
+        from splitrig.services.engines.fleet import Fleet
 
         self.pump = Pump(self.mailbox)
-        self._supervisor = Supervisor(
+        self._engines = Engines(self.mailbox, self._settings.engine)
+        self._fleet = Fleet(
             self.mailbox,
-            binary=self._settings.engine.llama_server,
+            self._engines,
             log_dir=log_dir(),
             start_timeout_s=self._settings.engine.start_timeout_s,
         )
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
-        self.engine = EngineBridge(self.pump, self._supervisor)
+        self.engine = EngineBridge(self.pump, self._fleet)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.pump.listen(
@@ -208,17 +217,27 @@ class Desktop(QObject):
         engine, launch = self.engine, self.launch_page
         for listener in (
             self.strip.show_engine,
-            self.rig_page.set_engine,
-            self.side.show_engine,
-            self.rig.show_engine,
             launch.show_status,
-            self.chat_page.set_engine,
-            self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
+        for all_listener in (
+            self.strip.show_engines,
+            self.rig_page.set_engines,
+            self.side.show_engines,
+            self.rig.show_engines,
+            launch.show_engines,
+            self.chat_page.show_engines,
+            self._on_engines,
+        ):
+            engine.engines_changed.connect(all_listener)
+        engine.failed_unseen.connect(self._on_failed_unseen)
+        engine.shown_changed.connect(self._on_shown)
+        launch.engine_chosen.connect(engine.show)
+        self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
-        engine.lines_added.connect(self.logs_page.add_lines)
+        engine.told.connect(self._on_told)
+        engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
         launch.stop_requested.connect(engine.stop)
@@ -226,6 +245,7 @@ class Desktop(QObject):
         launch.log_requested.connect(lambda: self.window.show_page("logs"))
         launch.demo_requested.connect(self._on_demo)
         launch.model_chosen.connect(self.models.read)
+        launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
 
@@ -274,7 +294,8 @@ class Desktop(QObject):
             self._complete = True
             return
         self._client.close()
-        self._supervisor.close()
+        self._fleet.close()
+        self._engines.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
@@ -325,6 +346,7 @@ class Desktop(QObject):
     def ask(self, messages: Sequence[Message], options: ChatOptions) -> None:
         """Send a conversation to the engine."""
         self._token_seen = False
+        self._answering = self._talks_to
         self.rig.start_prompt()
         self.chat.send(messages, options)
 
@@ -333,7 +355,14 @@ class Desktop(QObject):
     @Slot(object)
     def _on_sampled(self, rig: Rig) -> None:
         from splitrig.core.advice import advise
+        from splitrig.core.verify import verify
 
+        status = self.engine.status
+        # a reading that was taken before it was ready proves nothing
+        self._readings = self._readings + 1 if status.phase is Phase.READY else 0
+        if self._readings >= FIRST_PROOF:
+            before = self.engine.before(status.slot)
+            self.launch_page.show_findings(verify(status, before, rig, status.pids))
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
@@ -343,7 +372,12 @@ class Desktop(QObject):
         from splitrig.services.report_facts import report_facts
 
         self.logs_page.set_report_facts(report_facts(rig))
-        self._supervisor.discover(rig, demo_model())
+        self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
+
+    @Slot(object)
+    def _on_engine_wanted(self, _kind: EngineKind) -> None:
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
 
     @Slot()
     def _on_demo(self) -> None:
@@ -359,12 +393,15 @@ class Desktop(QObject):
         """Cards the engine cannot use are told of, with the reason."""
         from splitrig.core.devices import backend_of
 
+        self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        if found.kind is not self.launch_page.planner.engine:
+            return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
         self.launch_page.show_backends(backends)
-        if found.error is not None:
-            self.window.show_error(found.error)
+        if found.error is not None and self.window.current_page != "launch":
+            self.window.show_error(found.error)  # there it stands beside the engine's name
 
     # Models and engine
 
@@ -391,13 +428,59 @@ class Desktop(QObject):
             self.engine.start(request, plan, self.rig.rig)
 
     @Slot(object)
-    def _on_engine(self, status: EngineStatus) -> None:
-        """The chat follows the engine; the demo rig's readings do as well."""
-        ready = status.phase is Phase.READY
-        self.chat.set_endpoint(status.url if ready else None, status.api_key if ready else None)
-        self._show_rate(0.0 if ready else None)
-        if self._demo is not None:
-            self._demo.set_engine_load(_bytes_by_card(status), active=False)
+    def _on_engine(self, _status: EngineStatus) -> None:
+        self._show_chat_engine()
+
+    @Slot(object)
+    def _on_engines(self, _engines: tuple[EngineStatus, ...]) -> None:
+        self._show_chat_engine()
+        self._load_demo()
+
+    def _show_chat_engine(self) -> None:
+        """The chat talks to the engine shown, else to one that can answer."""
+        shown = self.engine.status
+        ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
+        talks_to = ready[0] if ready else shown
+        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self._talks_to = talks_to.slot
+        self.chat_page.set_engine(talks_to)
+        self.side.show_engine(talks_to)
+        if not self.chat.busy:
+            self._show_rate(0.0 if ready else None)
+
+    @Slot(int)
+    def _on_shown(self, _slot: int) -> None:
+        self._readings = 0
+
+    @Slot(object)
+    def _on_failed_unseen(self, status: EngineStatus) -> None:
+        failure = status.failure
+        if failure is not None:
+            name = f"Engine {status.slot} ({model_stem(status)})"
+            self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
+
+    @Slot(object)
+    def _on_told(self, status: EngineStatus) -> None:
+        self.logs_page.show_status(status, log_name(status))
+
+    @Slot(object, int)
+    def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
+        name = log_name(self.engine.status_of(news.slot))
+        self.logs_page.add_lines(news.lines, name, skipped)
+
+    def _load_demo(self) -> None:
+        """The demo rig's made-up readings follow the engines."""
+        if self._demo is None:
+            return
+        held: dict[str, int] = {}
+        busy: set[str] = set()
+        for status in self.engine.running:
+            on_cards = _bytes_by_card(status)
+            for gpu_id, n_bytes in on_cards.items():
+                held[gpu_id] = held.get(gpu_id, 0) + n_bytes
+            if status.slot == self._answering and self.chat.busy and self._token_seen:
+                busy.update(on_cards)
+        self._demo.set_engine_load(held, busy=busy)
 
     # Answers
 
@@ -409,8 +492,7 @@ class Desktop(QObject):
             self._token_seen = True
             self.rig.start_answer()
             self.rig.set_rates(stats.tok_s, stats.prompt_tok_s)
-            if self._demo is not None:
-                self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=True)
+            self._load_demo()
         self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
 
     @Slot(object)
@@ -425,9 +507,9 @@ class Desktop(QObject):
         self.answers_ended += 1
         self.rig.end_answer()
         self.side.add_answer(answer.stats)
-        self._show_rate(0.0 if self.engine.status.phase is Phase.READY else None)
-        if self._demo is not None:
-            self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=False)
+        ready = any(status.phase is Phase.READY for status in self.engine.running)
+        self._show_rate(0.0 if ready else None)
+        self._load_demo()
 
     def _show_rate(self, tok_s: float | None) -> None:
         self.strip.show_rate(tok_s)
@@ -443,9 +525,9 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
-        self._supervisor.start_timeout_s = settings.engine.start_timeout_s
-        if settings.engine.llama_server != before.engine.llama_server:
-            self._supervisor.use_binary(settings.engine.llama_server)
+        self._fleet.set_start_timeout(settings.engine.start_timeout_s)
+        if settings.engine != before.engine:
+            self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)
 

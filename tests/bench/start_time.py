@@ -11,7 +11,9 @@ from splitrig.core.engine import LaunchRequest, Phase
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, PlanRequest, make_plan
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
+from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.ports import accepts, free_port
 from splitrig.services.engines.supervisor import Supervisor
@@ -55,14 +57,15 @@ def raw_start_s(model: Path) -> float:
 def splitrig_start_s(model: Path) -> float:
     """Seconds from pressing Start to READY, through the supervisor."""
     with tempfile.TemporaryDirectory() as folder:
-        supervisor = Supervisor(Mailbox(), log_dir=Path(folder))
+        engines = Engines(Mailbox(), EngineSettings())
+        supervisor = Supervisor(Mailbox(), engines, log_dir=Path(folder))
         devices = [
             PlanDevice(name=f"RPC{n}", id=f"demo-{n}", free_bytes=8 * GIB, backend=Backend.RPC)
             for n in range(2)
         ]
         request = LaunchRequest(model=model, gpu_ids=("demo-0", "demo-1"), plan=REQUEST)
         plan = make_plan(read_model(model), devices, REQUEST)
-        supervisor.server().capabilities()  # the window has asked for them before
+        engines.llama_server().capabilities()  # the window has asked for them before
         start = time.monotonic()
         supervisor.start(request, plan, Rig(time_s=0, demo=True))
         while supervisor.status.phase is not Phase.READY:

@@ -10,12 +10,13 @@ from splitrig.cli.serve import devices_json, lent_devices, stop_on_signals
 from splitrig.cli.table import table
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.devices import DeviceMap
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import EngineError, ModelFileError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, PlanRequest, make_plan
 from splitrig.core.units import mib_text, number_text
 from splitrig.services.chat.client import ChatClient
+from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
@@ -43,14 +44,12 @@ def run(options: argparse.Namespace) -> int:
         raise ModelFileError(
             "The demo model is not installed.", "Run ./run --setup, or name a model with --model."
         )
-    binary = stored_settings().engine.llama_server
-    supervisor = Supervisor(
-        Mailbox(), binary=binary, log_dir=log_dir(), start_timeout_s=LONGEST_START_S
-    )
+    engines = Engines(Mailbox(), stored_settings().engine)
+    supervisor = Supervisor(Mailbox(), engines, log_dir=log_dir(), start_timeout_s=LONGEST_START_S)
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(stopped=stopped)
-            request, devices = _request(supervisor, rig, model_file, stopped)
+            request, devices = _request(engines, rig, model_file, stopped)
             plan = make_plan(read_model(model_file), devices, request.plan)
             supervisor.start(request, plan, rig)
             status = _wait_ready(supervisor, stopped)
@@ -70,12 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _request(
-    supervisor: Supervisor, rig: Rig, model: Path, stopped: list[int]
+    engines: Engines, rig: Rig, model: Path, stopped: list[int]
 ) -> tuple[LaunchRequest, tuple[PlanDevice, ...]]:
     """Two real cards where the engine sees them, else two devices lent by the processor."""
     plan = PlanRequest(split=SPLIT, n_ctx=4096)
     if len(rig.gpus) >= 2:
-        device_map: DeviceMap = supervisor.ask_devices(rig, model, lambda: bool(stopped))
+        device_map: DeviceMap = engines.ask_devices(
+            EngineKind.LLAMA_CPP, rig, model, lambda: bool(stopped)
+        )
         ids = [match.gpu_id for match in device_map.matches][:2]
         if len(ids) == 2:
             devices = {d.id: d for d in rig_devices(rig, device_map)}

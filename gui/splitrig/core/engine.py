@@ -7,6 +7,26 @@ from pathlib import Path
 
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
+from splitrig.core.share import LOOPBACK
+
+
+class EngineKind(StrEnum):
+    """The engines, by the names of `--engine`."""
+
+    LLAMA_CPP = "llama.cpp"
+    LLAMA_CPP_PYTHON = "llama-cpp-python"
+    OLLAMA = "ollama"
+    OLLAMA_ATTACHED = "ollama-attached"
+    VLLM = "vllm"
+
+
+class Dialect(StrEnum):
+    """How an engine is spoken to in a chat."""
+
+    OPENAI = "openai"
+    """`/v1/chat/completions`, server-sent events."""
+    OLLAMA = "ollama"
+    """`/api/chat`, one JSON object a line, with figures in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +58,14 @@ class LaunchRequest:
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
         rpc: RPC endpoints `host:port` that lend devices.
-        port: TCP port on loopback; 0 picks a free one.
+        port: TCP port; 0 picks a free one.
+        host: Address to listen on; anything but loopback only after the user said so.
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
         log_layers: Let the engine say where each layer goes; costs some log lines per token.
+        engine: Which engine.
+        model_name: The engine's own name of the model, where it has a store of its own (Ollama);
+            `model` is then the file behind it.
     """
 
     model: Path
@@ -50,9 +74,12 @@ class LaunchRequest:
     devices: tuple[str, ...] = ()
     rpc: tuple[str, ...] = ()
     port: int = 0
+    host: str = LOOPBACK
     n_threads: int | None = None
     warmup: bool = True
     log_layers: bool = False
+    engine: EngineKind = EngineKind.LLAMA_CPP
+    model_name: str = ""
 
 
 STEPS = ("process", "weights", "context", "warmup")
@@ -106,14 +133,19 @@ class EngineStatus:
     """A snapshot of one engine.
 
     Attributes:
+        slot: Which of several engines, from 1.
         phase: Where it is in its life.
         request: What was asked for; `None` before the first start.
         plan: What was planned for it, devices in the order of `device_names`.
         device_names: The engine's device for each card of the plan, in order.
         command: The command that was run, for showing (no key in it).
-        pid: Of the engine process.
+        pid: Of the engine process; `None` for one that was not started here.
+        pids: That process and all below it, looked at every few seconds.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
-        api_key: Bearer token for `url`.
+        network_urls: Addresses for other machines; empty unless it was opened to them.
+        api_key: Bearer token for `url`; `None` where the engine takes none.
+        served_model: What a request has to name as its model; `None` where it need not.
+        dialect: How to speak to it.
         progress: Share of the weights read, 0–1; `None` when unknown.
         step_seconds: Seconds each finished step took, in the order of `STEPS`.
         actual: Buffers by engine device name; the host's under `host`.
@@ -127,14 +159,19 @@ class EngineStatus:
         log: What the engine's log has said since the last start.
     """
 
+    slot: int = 1
     phase: Phase = Phase.STOPPED
     request: LaunchRequest | None = None
     plan: Plan | None = None
     device_names: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     pid: int | None = None
+    pids: frozenset[int] = frozenset()
     url: str | None = None
+    network_urls: tuple[str, ...] = ()
     api_key: str | None = None
+    served_model: str | None = None
+    dialect: Dialect = Dialect.OPENAI
     progress: float | None = None
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     actual: Mapping[str, Buffers] = field(default_factory=dict)

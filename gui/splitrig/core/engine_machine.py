@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine import (
+    Buffers,
+    Dialect,
+    EngineStatus,
+    Failure,
+    LaunchRequest,
+    Phase,
+)
 from splitrig.core.engine_failure import explain_exit
 from splitrig.core.engine_log import (
     BufferKind,
@@ -35,13 +42,19 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spawned:
-    """The engine's process exists. Comes again when another port had to be tried."""
+    """The engine's process exists. Comes again when another port had to be tried.
 
-    pid: int
+    The fields are those of `EngineStatus`.
+    """
+
+    pid: int | None
     url: str
-    api_key: str
+    api_key: str | None
     command: tuple[str, ...]
     device_names: tuple[str, ...]
+    network_urls: tuple[str, ...] = ()
+    served_model: str | None = None
+    dialect: Dialect = Dialect.OPENAI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +77,13 @@ class Healthy:
     """`/health` answered 200."""
 
     time_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """These processes are the engine's own."""
+
+    pids: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +111,7 @@ class Broken:
     failure: Failure
 
 
-EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | StopAsked | Exited | Broken
+EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | Counted | StopAsked | Exited | Broken
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 _STEP_AFTER = {
@@ -106,6 +126,7 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
     match event:
         case Begun() if not status.phase.active:
             return EngineStatus(
+                slot=status.slot,
                 phase=Phase.STARTING,
                 request=event.request,
                 plan=event.plan,
@@ -120,8 +141,8 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             if status.phase is Phase.STOPPING:
                 return _ended(status, Phase.STOPPED)
             return replace(_ended(status, Phase.FAILED), failure=event.failure)
-        case Logged() if status.phase in (*_LOADING, Phase.READY):
-            return _logged(status, event)
+        case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
+            return _observed(status, event)
         case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
     return status
@@ -137,6 +158,9 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
                 api_key=event.api_key,
                 command=event.command,
                 device_names=event.device_names,
+                network_urls=event.network_urls,
+                served_model=event.served_model,
+                dialect=event.dialect,
                 log=LoadLog(),
                 actual={},
                 progress=None,
@@ -146,6 +170,12 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
             return status if share == status.progress else replace(status, progress=share)
         case Healthy():
             return _ready(status, event.time_s)
+
+
+def _observed(status: EngineStatus, event: Logged | Counted) -> EngineStatus:
+    if isinstance(event, Logged):
+        return _logged(status, event)
+    return status if event.pids == status.pids else replace(status, pids=event.pids)
 
 
 def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
@@ -228,7 +258,9 @@ def _ended(status: EngineStatus, phase: Phase) -> EngineStatus:
         status,
         phase=phase,
         pid=None,
+        pids=frozenset(),
         url=None,
+        network_urls=(),
         api_key=None,
         progress=None,
         step="",

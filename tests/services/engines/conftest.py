@@ -7,19 +7,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.provisioned import (
+    LlamaCppPythonEnv,
+    OllamaInstall,
+    llama_cpp_python_install,
+    ollama_built,
+)
 
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
+from splitrig.services.engines.engines import DevicesFound, Engines
 from splitrig.services.engines.line_feed import EngineLogLines
-from splitrig.services.engines.supervisor import DevicesFound, Supervisor
+from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 
 FAKE = Path(__file__).with_name("fake_llama_server.py")
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_python_env() -> LlamaCppPythonEnv:
+    """The real llama-cpp-python that `./test` has built."""
+    return llama_cpp_python_install()
+
+
+@pytest.fixture(scope="session")
+def ollama_install() -> OllamaInstall:
+    """The real Ollama that `./test` has built."""
+    return ollama_built()
 
 
 def model_file() -> Path:
@@ -53,6 +73,7 @@ class Watched:
     """A supervisor and what it has posted."""
 
     supervisor: Supervisor
+    engines: Engines
     mailbox: Mailbox
     statuses: list[EngineStatus] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -60,6 +81,13 @@ class Watched:
 
     def start(self, request: LaunchRequest, plan: Plan) -> None:
         self.supervisor.start(request, plan, Rig(time_s=time.monotonic()))
+
+    def close(self) -> None:
+        self.supervisor.close()
+        self.engines.close()
+
+    def discover(self, rig: Rig, model: Path | None = None) -> None:
+        self.engines.discover(EngineKind.LLAMA_CPP, rig, model)
 
     def drain(self) -> None:
         for item in self.mailbox.drain():
@@ -97,27 +125,26 @@ Watch = Callable[..., Watched]
 @pytest.fixture
 def watch(tmp_path: Path) -> Iterator[Watch]:
     """Make supervisors; they are closed afterwards."""
-    made = []
+    made: list[Watched] = []
 
     def make(
         binary: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
         start_timeout_s: float = 60,
+        settings: EngineSettings | None = None,
     ) -> Watched:
         mailbox = Mailbox()
+        chosen = settings or EngineSettings(llama_server=binary)
+        engines = Engines(mailbox, chosen, extra_env=extra_env)
         supervisor = Supervisor(
-            mailbox,
-            binary=binary,
-            log_dir=tmp_path / "logs",
-            start_timeout_s=start_timeout_s,
-            extra_env=extra_env,
+            mailbox, engines, log_dir=tmp_path / "logs", start_timeout_s=start_timeout_s
         )
-        made.append(supervisor)
-        return Watched(supervisor, mailbox)
+        made.append(Watched(supervisor, engines, mailbox))
+        return made[-1]
 
     yield make
-    for supervisor in made:
-        supervisor.close()
+    for watched in made:
+        watched.close()
 
 
 @pytest.fixture

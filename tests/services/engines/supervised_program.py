@@ -14,13 +14,16 @@ from tests.services.engines.conftest import planned
 
 from splitrig.core.engine import Phase
 from splitrig.core.gpu import Rig
+from splitrig.core.settings import EngineSettings
+from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 
 
 def main() -> None:
     wanted = Phase(sys.argv[1])
-    supervisor = Supervisor(Mailbox(), log_dir=Path(sys.argv[2]))
+    engines = Engines(Mailbox(), EngineSettings())
+    supervisor = Supervisor(Mailbox(), engines, log_dir=Path(sys.argv[2]))
     request, plan = planned(3.0, 1.0)
     supervisor.start(request, plan, Rig(time_s=0))
     while supervisor.status.phase is not wanted:

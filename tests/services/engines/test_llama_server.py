@@ -11,7 +11,7 @@ from tests.services.engines.conftest import model_file, planned
 from splitrig.core.engine import LaunchRequest
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import PlanRequest
-from splitrig.services.engines import llama_server
+from splitrig.services.engines import llama_server, probe
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 
 if sys.platform == "win32":
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_server, "PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.3)
     server = LlamaServer(script(tmp_path / "llama-server", "exec sleep 30"))
     with pytest.raises(EngineError, match="did not answer within"):
         server.capabilities()

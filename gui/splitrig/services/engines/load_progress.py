@@ -15,10 +15,11 @@ class LoadProgress:
     report that, there is no progress to tell.
     """
 
-    def __init__(self, pid: int, plan: Plan | None) -> None:
+    def __init__(self, pid: int | None, plan: Plan | None) -> None:
         self._process: psutil.Process | None = None
         with suppress(psutil.Error):
-            self._process = psutil.Process(pid)
+            # `Process(None)` would be this program
+            self._process = psutil.Process(pid) if pid is not None else None
         devices = plan.devices if plan is not None else ()
         self._all_bytes = sum(device.model_bytes for device in devices)
         if plan is not None:

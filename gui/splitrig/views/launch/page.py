@@ -10,19 +10,27 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
+from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
 from splitrig.views.launch.running_view import RunningView
-from splitrig.views.launch.wording import handle_text, load_text, model_name, remarks, seconds_text
+from splitrig.views.launch.wording import (
+    handle_text,
+    load_text,
+    model_name,
+    remarks,
+    seconds_text,
+    users_of_cards,
+)
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.notice import NoticeBar
 from splitrig.views.widgets.texts import IconButton, text_label
@@ -49,6 +57,8 @@ class LaunchPage(QWidget):
         chat_requested: The user wants to talk to the running engine.
         log_requested: The user wants to see the engine's log.
         demo_requested: Open the demo rig.
+        engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
+        engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
     """
 
     model_chosen = Signal(object)
@@ -57,6 +67,8 @@ class LaunchPage(QWidget):
     chat_requested = Signal()
     log_requested = Signal()
     demo_requested = Signal()
+    engine_chosen = Signal(int)
+    engine_wanted = Signal(object)
 
     def __init__(
         self,
@@ -78,8 +90,11 @@ class LaunchPage(QWidget):
         self.planner = Planner()
         self.plan: Plan | None = None
         self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
+        self._users: dict[str, str] = {}
+        self._lost: tuple[str, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
-        self._ready_since_s: float | None = None
+        self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
         # or the columns of a wide page would keep the window from becoming narrow
         self.setMinimumWidth(LEAST_PX)
@@ -112,6 +127,7 @@ class LaunchPage(QWidget):
         head_box.setFixedHeight(32)
         head.setContentsMargins(0, 0, 0, 0)
         head_box.setLayout(head)
+        self.tabs = EngineTabs(theme)
         self.notice = NoticeBar(theme)
         self.notice.hide()
         self._faces = QStackedWidget()
@@ -125,6 +141,7 @@ class LaunchPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
         column.addWidget(head_box)
+        column.addWidget(self.tabs)
         column.addWidget(self.notice)
         column.addWidget(self._faces, 1)
         layout = QHBoxLayout(self)
@@ -133,12 +150,14 @@ class LaunchPage(QWidget):
 
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.cards.switched.connect(self._on_switched)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
         self.editor.split.handle_changed.connect(self._on_handle)
         self.editor.knobs.changed.connect(self._on_knobs)
+        self.editor.address.changed.connect(self._on_address)
         self.editor.plan.fix_chosen.connect(self._on_fix)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
@@ -149,6 +168,7 @@ class LaunchPage(QWidget):
         self.running.stop_requested.connect(self.stop_requested)
         self.chat.clicked.connect(self.chat_requested)
         self.log.clicked.connect(self.log_requested)
+        self.tabs.chosen.connect(self.engine_chosen)
         self.set_demo_model(None)
         self._show_phase()
 
@@ -197,6 +217,24 @@ class LaunchPage(QWidget):
         if self.editor.empty.second_button is not None:
             self.editor.empty.second_button.setVisible(demo is not None)
 
+    def show_engine_found(
+        self, kind: EngineKind, build: str | None, error: SplitRigError | None
+    ) -> None:
+        """What an engine says of itself, or why it cannot be used; of another one it is dropped."""
+        if kind is not self.planner.engine:
+            return
+        self.planner.engine_build, self.planner.engine_error = build, error
+        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        self._show_rules()
+        self._replan()
+
+    def _show_rules(self) -> None:
+        rules = self.planner.rules
+        self.editor.knobs.show_rules(rules)
+        self.planner.knobs = self.editor.knobs.knobs
+        self.editor.split.show_rules(rules)
+        self.editor.address.show_rules(rules)
+
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, by id, with the reason."""
@@ -213,9 +251,13 @@ class LaunchPage(QWidget):
     def show_status(self, status: EngineStatus) -> None:
         """Follow the engine."""
         before, self._status = self._status, status
-        if status.phase is Phase.READY and before.phase is not Phase.READY:
-            self._ready_since_s = time.monotonic()
+        other = status.slot != before.slot
+        if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
+            self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
+            self.running.notes.show_notes(())
+        if not status.phase.active:
+            self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
         failure = status.failure
@@ -223,12 +265,34 @@ class LaunchPage(QWidget):
             details = "\n".join(failure.log_tail)
             self.notice.show_notice("danger", failure.message, failure.hint, details=details)
         self._show_phase()
+        self._show_others()
+
+    @Slot(object)
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Take the engines that run: a tab for each, and a mark on the cards they use."""
+        self._engines = engines
+        self._show_others()
+
+    def _show_others(self) -> None:
+        """Tabs, and what the engines that are not shown keep from the next start."""
+        shown = self._status.slot if self._status.phase.active else DRAFT
+        self.tabs.show_engines(self._engines, shown)
+        users = users_of_cards(s for s in self._engines if s.slot != shown)
+        if users != self._users:
+            self._users = users
+            self.planner.set_in_use(users)
+            self._replan()
 
     @Slot(object)
     def show_rate(self, tok_s: float | None) -> None:
         """Tokens per second now; `None` while no answer is written."""
         if self._status.phase is Phase.READY:
             self.running.speed.show_rate(tok_s)
+
+    @Slot(object)
+    def show_findings(self, notes: Sequence[Note]) -> None:
+        """What is not as it should be on the cards of the engine shown."""
+        self.running.notes.show_notes(notes)
 
     @Slot(object)
     def show_history(self, history: History) -> None:
@@ -241,17 +305,26 @@ class LaunchPage(QWidget):
     @property
     def can_start(self) -> bool:
         """A plan that fits is there and nothing runs."""
-        fits = self.plan is not None and self.plan.fits
+        fits = self.plan is not None and self.plan.fits and not self.planner.obstacle
         return fits and not self._status.phase.active
 
     @Slot()
     def start(self) -> None:
         """Press Start; does nothing where there is no plan, or while something runs."""
         request = self.planner.launch_request()
-        if request is not None and self.plan is not None and not self._status.phase.active:
+        free = not self._status.phase.active and not self.planner.obstacle
+        if request is not None and self.plan is not None and free:
             self.start_requested.emit(request, self.plan)
 
     # What the user does
+
+    @Slot(object)
+    def _on_engine(self, kind: EngineKind) -> None:
+        self._lost = self.planner.choose_engine(kind)
+        self.editor.model.engine.show_engine(kind, lost=self._lost)
+        self._show_rules()
+        self._replan()
+        self.engine_wanted.emit(kind)
 
     @Slot(str, bool)
     def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
@@ -284,6 +357,12 @@ class LaunchPage(QWidget):
     def _on_knobs(self, knobs: Knobs) -> None:
         self.planner.knobs = knobs
         self._replan()
+
+    @Slot()
+    def _on_address(self) -> None:
+        address = self.editor.address
+        self.planner.port, self.planner.host = address.port, address.host
+        self._settle.start()
 
     @Slot(object)
     def _on_fix(self, fix: Fix) -> None:
@@ -339,13 +418,18 @@ class LaunchPage(QWidget):
 
     def _show_start(self) -> None:
         """The foot and what stands above it, by what is chosen and what the engine does."""
-        self.editor.show_state(self._status.phase, self.plan, self._foot_words())
+        obstacle = self.planner.obstacle
+        self.editor.show_state(
+            self._status.phase, self.plan, self._foot_words(), blocked=bool(obstacle)
+        )
 
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
         if self.planner.model is None:
             return "Choose a model first."
+        if self.planner.obstacle:
+            return self.planner.obstacle
         if self.plan is None:
             cards = self.planner.cards
             if any(not card.reason for card in cards):
@@ -384,8 +468,9 @@ class LaunchPage(QWidget):
     @Slot()
     def _on_tick(self) -> None:
         phase = self._status.phase
-        if phase is Phase.READY and self._ready_since_s is not None:
-            seconds = int(time.monotonic() - self._ready_since_s)
+        since_s = self._ready_since_s.get(self._status.slot)
+        if phase is Phase.READY and since_s is not None:
+            seconds = int(time.monotonic() - since_s)
             self._title.setText(f"Running for {seconds_text(max(seconds, 0)).replace('.0', '')}")
         elif phase.active:
             self._title.setText("Stopping" if phase is Phase.STOPPING else "Starting")

@@ -1,0 +1,228 @@
+"""The engines of this machine: one object a kind, and which of its devices is which card."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from splitrig.core.devices import DeviceMap, match_devices
+from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
+from splitrig.core.errors import EngineError, SplitRigError
+from splitrig.core.gpu import Rig
+from splitrig.core.settings import EngineSettings
+from splitrig.services.engines.engine import Engine
+from splitrig.services.engines.llama_cpp import LlamaCpp
+from splitrig.services.engines.llama_cpp_python import find_llama_cpp_python
+from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
+from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
+from splitrig.services.mailbox import Mailbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesFound:
+    """What an engine can see, joined with the cards.
+
+    Attributes:
+        kind: Which engine.
+        build: The engine's build; `None` when it could not be run.
+        device_map: Which device is which card.
+        error: Why the engine could not be asked.
+    """
+
+    kind: EngineKind
+    build: str | None
+    device_map: DeviceMap
+    error: SplitRigError | None = field(default=None, compare=False)
+
+
+class Engines:
+    """Finds engines as the settings say, and asks them in the background what they see.
+
+    Posts `DevicesFound` after `discover`. Safe to be used from several threads.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        settings: EngineSettings,
+        *,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember where to look; nothing is run yet.
+
+        Args:
+            mailbox: Where news goes.
+            settings: Which programs the user chose.
+            extra_env: Variables for every engine besides the inherited ones.
+        """
+        self._mailbox = mailbox
+        self._extra_env = dict(extra_env or {})
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._settings = settings
+        self._engines: dict[EngineKind, Engine] = {}
+        self._device_maps: dict[EngineKind, DeviceMap] = {}
+        self._number = 0
+        self._n_running = 0
+        self._later: dict[EngineKind, tuple[Rig, Path | None]] = {}
+        self._threads: list[threading.Thread] = []
+
+    def use(self, settings: EngineSettings) -> None:
+        """Look where these settings say from the next start on."""
+        with self._lock:
+            self._settings = settings
+            self._number += 1
+            self._engines.clear()
+            self._device_maps.clear()
+
+    def get(self, kind: EngineKind) -> Engine:
+        """The engine of this kind.
+
+        Raises:
+            EngineError: There is none.
+        """
+        with self._lock:
+            engine = self._engines.get(kind)
+            if engine is None:
+                engine = self._engines[kind] = self._find(kind)
+            return engine
+
+    def _find(self, kind: EngineKind) -> Engine:
+        match kind:
+            case EngineKind.LLAMA_CPP:
+                return LlamaCpp(
+                    find_llama_server(self._settings.llama_server, extra_env=self._extra_env)
+                )
+            case EngineKind.LLAMA_CPP_PYTHON:
+                return find_llama_cpp_python(self._settings.python, extra_env=self._extra_env)
+        raise EngineError(f"{kind} cannot be started yet.", "Choose llama.cpp.")
+
+    def llama_server(self) -> LlamaServer:
+        """The llama-server in use.
+
+        Raises:
+            EngineError: There is none.
+        """
+        engine = self.get(EngineKind.LLAMA_CPP)
+        assert isinstance(engine, LlamaCpp)  # noqa: S101 - that is what its kind makes
+        return engine.server
+
+    # Which device is which card
+
+    def discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        """Ask an engine in the background what it sees; the answer comes as `DevicesFound`.
+
+        While an engine runs none is asked, but as soon as the last one has ended: a card that is
+        full shows itself to nobody else.
+        """
+        with self._lock:
+            if self._n_running:
+                self._later[kind] = (rig, model)
+                return
+        self._spawn_thread(self._discover, (kind, rig, model))
+
+    def run_began(self) -> None:
+        """An engine starts; from now on nothing is asked in the background."""
+        with self._lock:
+            self._n_running += 1
+
+    def run_ended(self) -> None:
+        """An engine has ended; with the last one, what was put off is asked."""
+        with self._lock:
+            self._n_running -= 1
+            later = dict(self._later) if not self._n_running else {}
+            self._later = {} if later else self._later
+        for kind, (rig, model) in later.items():
+            if not self._closing.is_set():
+                self._spawn_thread(self._discover, (kind, rig, model))
+
+    def ask_devices(
+        self, kind: EngineKind, rig: Rig, model: Path | None, cancelled: Cancelled = never
+    ) -> DeviceMap:
+        """Which of an engine's devices is which card; blocks for 0.2 to some seconds.
+
+        Args:
+            kind: Which engine.
+            rig: The cards.
+            model: Any model file; without one the devices may have no PCI address.
+            cancelled: Asked meanwhile whether to give up.
+
+        Raises:
+            EngineError: There is no engine, or it does not start.
+        """
+        with self._lock:
+            number = self._number
+        engine = self.get(kind)
+        devices: tuple[EngineDevice, ...] = ()
+        if not rig.demo and rig.gpus:
+            devices = engine.list_devices(rig.gpus, model, cancelled)
+        if cancelled():
+            raise ProbeCancelledError(f"{kind} was not waited for.")
+        device_map = match_devices(rig.gpus, devices)
+        with self._lock:
+            if number == self._number:
+                self._device_maps[kind] = device_map
+        return device_map
+
+    def must_ask(self, request: LaunchRequest) -> bool:
+        """Cards are wanted that the last look at the engine's devices did not know."""
+        if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
+            return False
+        with self._lock:
+            known = self._device_maps.get(request.engine)
+        return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+
+    def names_for(self, request: LaunchRequest) -> tuple[str, ...] | None:
+        """Engine devices for the cards asked for; `None` when the processor is to be lent.
+
+        Raises:
+            EngineError: The engine has no device for one of the cards.
+        """
+        if request.devices:
+            return request.devices
+        if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
+            return None
+        with self._lock:
+            device_map = self._device_maps.get(request.engine)
+        if device_map is None:
+            return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
+        names = []
+        for gpu_id in request.gpu_ids:
+            device = device_map.device(gpu_id)
+            if device is None:
+                why = device_map.unmatched_gpus.get(gpu_id, "it is not there any more")
+                raise EngineError(
+                    f"The engine cannot use the card {gpu_id}: {why}.",
+                    "Switch that card off, or choose another engine.",
+                )
+            names.append(device.name)
+        return tuple(names)
+
+    def close(self) -> None:
+        """Give up what is asked in the background; blocks until it is gone."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _spawn_thread(self, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
+        with self._lock:
+            self._threads = [t for t in self._threads if t.is_alive()]
+            thread = threading.Thread(target=target, args=arguments, name="engine discovery")
+            self._threads.append(thread)
+            thread.start()
+
+    def _discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        with self._lock:
+            number = self._number
+        try:
+            build = self.get(kind).check(self._closing.is_set)
+            device_map = self.ask_devices(kind, rig, model, self._closing.is_set)
+            found = DevicesFound(kind=kind, build=build, device_map=device_map)
+        except ProbeCancelledError:
+            return
+        except SplitRigError as error:
+            nothing = match_devices(rig.gpus, ())
+            found = DevicesFound(kind=kind, build=None, device_map=nothing, error=error)
+        with self._lock:
+            if number == self._number:  # else another engine was chosen meanwhile
+                self._mailbox.post(found)

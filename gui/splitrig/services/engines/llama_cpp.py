@@ -1,0 +1,164 @@
+"""llama.cpp through its own server, as one of the engines."""
+
+import http.client
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
+from splitrig.core.engine_log import LogEvent, read_line
+from splitrig.core.gpu import GpuInfo
+from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.probe import Cancelled, never
+from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.rpc_server import (
+    RpcServer,
+    check_lendable,
+    lend_with,
+    lender_failure,
+)
+
+
+class LlamaCpp:
+    """llama-server, with devices lent by the processor where there is no card."""
+
+    kind = EngineKind.LLAMA_CPP
+
+    def __init__(self, server: LlamaServer) -> None:
+        self.server = server
+
+    @property
+    def build(self) -> str | None:
+        """Its build, if it was asked before; never blocks."""
+        known = self.server.known_capabilities
+        return known.build if known is not None else None
+
+    def check(self, cancelled: Cancelled = never) -> str:
+        """Its build; blocks for some 200 ms the first time.
+
+        Raises:
+            EngineError: It does not start or is no llama-server.
+        """
+        return self.server.capabilities(cancelled).build
+
+    def list_devices(
+        self, gpus: Sequence[GpuInfo], model: Path | None, cancelled: Cancelled = never
+    ) -> tuple[EngineDevice, ...]:
+        """Its devices, with PCI addresses if a model is given; blocks for 0.1 to some seconds.
+
+        Raises:
+            EngineError: It does not start.
+        """
+        if not gpus:
+            return ()
+        if model is not None:
+            return self.server.identify_devices(model, cancelled)
+        return self.server.list_devices(cancelled=cancelled)
+
+    def preview(
+        self, request: LaunchRequest, names: Sequence[str] | None, port: int
+    ) -> tuple[str, ...]:
+        """The command that a start would run; empty until it was checked."""
+        if self.server.known_capabilities is None:
+            return ()
+        if names is None:
+            names = tuple(f"RPC{n}" for n in range(max(len(request.gpu_ids), 1)))
+            request = _lent(request, "127.0.0.1:PORT")
+        return self.server.command(request, names, port)
+
+    def open(self, order: Order, on_lines: OnLines, cancelled: Cancelled = never) -> "LlamaCppRun":
+        """Start the server that lends the processor, if one is needed; blocks for some 50 ms.
+
+        Raises:
+            EngineError: There is none, or the computer lacks the memory.
+        """
+        request, names, lender = order.request, order.names, None
+        if names is None:
+            check_lendable(order.plan)
+            count = max(len(request.gpu_ids), 1)
+            lender = lend_with(self.server, count, on_lines, cancelled)
+            names = lender.device_names
+            request = _lent(request, lender.endpoint)
+        if order.plan is not None and order.plan.split and request.plan.split is None:
+            # the shares of the plan, where the request left them to free memory
+            request = replace(request, plan=replace(request.plan, split=order.plan.split))
+        return LlamaCppRun(self.server, request, names, lender)
+
+
+class LlamaCppRun:
+    """One start of llama-server."""
+
+    log_name = "llama-server"
+    says_when_bound = True
+    says_when_loaded = True
+    takes_key = True
+    dialect = Dialect.OPENAI
+    served_model: str | None = None
+
+    def __init__(
+        self,
+        server: LlamaServer,
+        request: LaunchRequest,
+        names: tuple[str, ...],
+        lender: RpcServer | None,
+    ) -> None:
+        self._server = server
+        self._lender = lender
+        self.request = request
+        self.device_names = names
+
+    def command(self, port: int) -> tuple[str, ...]:
+        """The command line; there is no key in it."""
+        return self._server.command(self.request, self.device_names, port)
+
+    def url(self, port: int) -> str:
+        """Base address."""
+        return f"http://127.0.0.1:{port}"
+
+    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+        """Start the process."""
+        return launch(self.command(port), self._server.environment(key), on_lines, log)
+
+    def answers(self, port: int, key: str) -> bool:
+        """Whether `/health` answers 200."""
+        del key  # health is free of it
+        return healthy(port)
+
+    def read_line(self, line: str) -> LogEvent | None:
+        """What a line of its log says."""
+        return read_line(line)
+
+    def helper_failure(self, tail: Sequence[str]) -> Failure | None:
+        """The server that lends the processor ended."""
+        return lender_failure(self._lender, tail)
+
+    def close(self) -> None:
+        """End the server that lends the processor."""
+        if self._lender is not None:
+            self._lender.stop()
+
+
+def healthy(
+    port: int,
+    path: str = "/health",
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 2,
+) -> bool:
+    """Whether a loopback server answers 200; a refused or broken connection is a no."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", path, headers=dict(headers or {}))
+            return connection.getresponse().status == http.client.OK
+        return False
+    finally:
+        connection.close()
+
+
+def _lent(request: LaunchRequest, endpoint: str) -> LaunchRequest:
+    """With the devices of a server that lends the processor, which then computes for both."""
+    return replace(request, rpc=(endpoint,), n_threads=request.n_threads or 1)
