@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_PROOF = 3
+"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadCrash:
@@ -84,6 +87,7 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._readings = 0
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -224,6 +228,7 @@ class Desktop(QObject):
         ):
             engine.engines_changed.connect(all_listener)
         engine.failed_unseen.connect(self._on_failed_unseen)
+        engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
@@ -343,7 +348,14 @@ class Desktop(QObject):
     @Slot(object)
     def _on_sampled(self, rig: Rig) -> None:
         from splitrig.core.advice import advise
+        from splitrig.core.verify import verify
 
+        status = self.engine.status
+        # a reading that was taken before it was ready proves nothing
+        self._readings = self._readings + 1 if status.phase is Phase.READY else 0
+        if self._readings >= FIRST_PROOF:
+            before = self.engine.before(status.slot)
+            self.launch_page.show_findings(verify(status, before, rig, status.pids))
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
@@ -427,6 +439,10 @@ class Desktop(QObject):
         if not self.chat.busy:
             self._show_rate(0.0 if ready else None)
 
+    @Slot(int)
+    def _on_shown(self, _slot: int) -> None:
+        self._readings = 0
+
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
         failure = status.failure
@@ -496,7 +512,7 @@ class Desktop(QObject):
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.set_start_timeout(settings.engine.start_timeout_s)
-        if settings.engine.llama_server != before.engine.llama_server:
+        if settings.engine != before.engine:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)

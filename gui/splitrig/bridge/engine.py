@@ -51,6 +51,7 @@ class EngineBridge(QObject):
         super().__init__()
         self._fleet = fleet
         self._statuses: dict[int, EngineStatus] = {}
+        self._before: dict[int, Rig] = {}
         self.shown = DRAFT
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
         pump.listen(EngineStatus, self._on_status)
@@ -67,6 +68,10 @@ class EngineBridge(QObject):
         """The engines that run, in the order of their slots."""
         return tuple(s for _, s in sorted(self._statuses.items()) if s.phase.active)
 
+    def before(self, slot: int) -> Rig | None:
+        """The cards right before the engine of a slot was started."""
+        return self._before.get(slot)
+
     def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
         """Start one more engine and show it; returns at once, `status_changed` tells the rest."""
         try:
@@ -74,6 +79,7 @@ class EngineBridge(QObject):
         except SplitRigError as error:
             self.failed.emit(error)
             return
+        self._before[slot] = rig
         self._statuses.pop(slot, None)  # of the engine that had the slot before
         self._set_shown(slot)
 

@@ -33,6 +33,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
@@ -43,21 +44,30 @@ from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import log_dir
 
+ENGINES = (EngineKind.LLAMA_CPP.value, EngineKind.LLAMA_CPP_PYTHON.value)
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = commands.add_parser("serve", help="start the engine and run it until stopped")
     add_plan_options(parser)
-    parser.add_argument("--engine", choices=("llama.cpp",), default="llama.cpp")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="0.0.0.0 opens it to the network, with the key",
+    )
     parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
+    kind = EngineKind(options.engine)
     settings = stored_settings().engine
     if options.llama_server is not None:
         settings = settings.model_copy(update={"llama_server": options.llama_server})
@@ -74,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
             rpc = endpoints(options.rpc) if options.rpc is not None else ()
             n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
             devices, names = engine_devices(
-                engines, rig, options.model, rpc, n_lent, stopped=stopped
+                engines, rig, options.model, rpc, n_lent, kind=kind, stopped=stopped
             )
             if not options.json and not names and devices[0].id.startswith("demo-"):
                 print(f"No card is used: the processor lends {len(devices)} devices.")
@@ -88,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
                 devices=names,
                 rpc=rpc,
                 port=options.port,
+                host=options.host,
+                engine=kind,
             )
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
@@ -111,6 +123,7 @@ def engine_devices(
     rpc: tuple[str, ...],
     n_lent: int = 2,
     *,
+    kind: EngineKind = EngineKind.LLAMA_CPP,
     stopped: Sequence[int] = (),
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """Devices to plan for, and the engine's names where they are used as they are.
@@ -134,7 +147,7 @@ def engine_devices(
         return rig_devices(rig), ()
     if not rig.gpus:
         return lent_devices(n_lent), ()
-    device_map = engines.ask_devices(EngineKind.LLAMA_CPP, rig, model, lambda: bool(stopped))
+    device_map = engines.ask_devices(kind, rig, model, lambda: bool(stopped))
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
         reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
@@ -257,6 +270,7 @@ def _say_json(status: EngineStatus) -> None:
     if status.phase is Phase.READY:
         news |= {
             "url": status.url,
+            "network_urls": list(status.network_urls),
             "api_key": status.api_key,
             "pid": status.pid,
             "build": status.build,
@@ -278,6 +292,8 @@ def _say_text(status: EngineStatus) -> None:
     match status.phase:
         case Phase.READY:
             print(f"Ready at {status.url} with the key {status.api_key}")
+            if status.network_urls:
+                print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):

@@ -38,7 +38,16 @@ class EngineSettings(_Section):
         Path | None,
         Field(
             title="llama-server",
-            description="Empty: the one that came with SplitRig, else the one on PATH.",
+            description="Empty: the newest one downloaded, else the one that came with SplitRig, "
+            "else the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    python: Annotated[
+        Path | None,
+        Field(
+            title="Python with llama-cpp-python",
+            description="Empty: the one SplitRig runs in.",
             json_schema_extra={"file": True},
         ),
     ] = None

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.services.engines.conftest import planned
-from tests.services.engines.processes import running
+from tests.services.engines.processes import running, wait_for
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.errors import EngineError
@@ -96,6 +96,9 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
     assert round((first.actual["RPC0"].model_bytes or 0) / MIB, 2) == 50.73
     assert first.mismatches == second.mismatches == ()
     assert first.url != second.url
+    for slot, pid in ((1, first.pid), (2, second.pid)):
+        wait_for(lambda slot=slot: fleet.statuses[slot - 1].pids != frozenset())
+        assert pid in fleet.statuses[slot - 1].pids
     assert (ask(first, first.api_key), ask(second, second.api_key)) == (200, 200)
     assert ask(second, first.api_key) == 401
     for slot, name in ((1, "llama-server.log"), (2, "llama-server-2.log")):

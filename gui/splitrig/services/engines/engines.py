@@ -12,6 +12,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
+from splitrig.services.engines.llama_cpp_python import find_llama_cpp_python
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
 from splitrig.services.mailbox import Mailbox
@@ -92,6 +93,8 @@ class Engines:
                 return LlamaCpp(
                     find_llama_server(self._settings.llama_server, extra_env=self._extra_env)
                 )
+            case EngineKind.LLAMA_CPP_PYTHON:
+                return find_llama_cpp_python(self._settings.python, extra_env=self._extra_env)
         raise EngineError(f"{kind} cannot be started yet.", "Choose llama.cpp.")
 
     def llama_server(self) -> LlamaServer:

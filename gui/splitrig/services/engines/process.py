@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from splitrig.core.errors import EngineError
 from splitrig.services.engines.output import LogFile, OutputReader
 
@@ -34,16 +36,23 @@ def exit_code_of(guard_code: int) -> int:
     return guard_code if guard_code <= 128 else 128 - guard_code
 
 
+def tree_of(pid: int | None) -> frozenset[int]:
+    """A process and all below it; blocks for some milliseconds. Nothing for one that is gone."""
+    if pid is None:
+        return frozenset()
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return frozenset()
+    return frozenset({pid, *(process.pid for process in below)})
+
+
 class EngineProcess(Protocol):
     """A running engine and everything below it."""
 
     @property
-    def pid(self) -> int:
-        """Process id of the engine itself."""
-
-    @property
-    def guard_pid(self) -> int | None:
-        """Process id of the guard, which leads the engine's session; `None` where there is none."""
+    def pid(self) -> int | None:
+        """Process id of the engine itself; `None` for one that was not started here."""
 
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
@@ -55,12 +64,24 @@ class EngineProcess(Protocol):
         """Wait until its output was read to the end; call after it has ended."""
 
 
+class LaunchedProcess(EngineProcess, Protocol):
+    """One that was started here."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine itself."""
+
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the guard, which leads the engine's session; `None` where there is none."""
+
+
 def launch(
     command: Sequence[str],
     env: Mapping[str, str],
     on_lines: Callable[[list[str]], None],
     log: LogFile | None = None,
-) -> EngineProcess:
+) -> LaunchedProcess:
     """Start `command` so that it ends with this program, however that ends.
 
     Args:

@@ -31,7 +31,7 @@ from splitrig.core.orphan import (
 )
 from splitrig.core.secret import without_secrets
 from splitrig.services.engines.output import LogFile
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import LaunchedProcess, launch
 from splitrig.services.store.settings import APP
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class RecordedProcess:
         problem: Why there is no record of it on disk; `None` when there is.
     """
 
-    def __init__(self, process: EngineProcess, file: RecordFile) -> None:
+    def __init__(self, process: LaunchedProcess, file: RecordFile) -> None:
         self._process = process
         self._file = file
         self._begun_s = time.monotonic()

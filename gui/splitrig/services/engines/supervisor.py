@@ -16,6 +16,7 @@ from splitrig.core.engine_machine import (
     Advanced,
     Begun,
     Broken,
+    Counted,
     EngineEvent,
     Exited,
     Healthy,
@@ -27,12 +28,13 @@ from splitrig.core.engine_machine import (
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
+from splitrig.core.share import is_open, network_urls
 from splitrig.services.engines.engine import Order, Run
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.output import LogFile
-from splitrig.services.engines.ports import check_port, free_port
-from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.ports import check_port, free_port, lan_addresses
+from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ WATCH_EVERY_S = 0.1
 LOG_S = 1.0
 """Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
+COUNT_EVERY_S = 5.0
+"""How often a ready engine's processes are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +189,10 @@ class Supervisor:
         Returns:
             How it ended; nothing of it runs any more.
         """
-        wanted = run.request.port
+        wanted, host = run.request.port, run.request.host
         for attempt in range(PORT_TRIES):
-            if wanted:
-                check_port(wanted)
+            if wanted or is_open(host):
+                check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
             file = LogFile(self._log_path(run))
@@ -205,6 +209,7 @@ class Supervisor:
                     api_key=key if run.takes_key else None,
                     command=run.command(port),
                     device_names=run.device_names,
+                    network_urls=network_urls(host, port, lan_addresses()),
                     served_model=run.served_model,
                     dialect=run.dialect,
                 ),
@@ -244,6 +249,7 @@ class Supervisor:
         """
         begun_s = time.monotonic()
         answered_s: float | None = None
+        counted_s = -COUNT_EVERY_S
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
@@ -251,6 +257,9 @@ class Supervisor:
                 return Broken(failure=failure)
             status = self.status
             if status.phase is Phase.READY:
+                if time.monotonic() >= counted_s + COUNT_EVERY_S:
+                    counted_s = time.monotonic()
+                    self._apply(Counted(pids=tree_of(process.pid)), number)
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share), number)
