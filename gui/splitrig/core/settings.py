@@ -51,6 +51,14 @@ class EngineSettings(_Section):
             json_schema_extra={"file": True},
         ),
     ] = None
+    vllm: Annotated[
+        Path | None,
+        Field(
+            title="vLLM",
+            description="The `vllm` command of its environment. Empty: the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
     start_timeout_s: Annotated[
         int,
         Field(
