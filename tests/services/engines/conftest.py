@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support.provisioned import (
+    LlamaCppPythonEnv,
+    OllamaInstall,
+    llama_cpp_python_install,
+    ollama_built,
+)
 
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.footprint import Backend
@@ -21,6 +27,18 @@ from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 
 FAKE = Path(__file__).with_name("fake_llama_server.py")
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_python_env() -> LlamaCppPythonEnv:
+    """The real llama-cpp-python that `./test` has built."""
+    return llama_cpp_python_install()
+
+
+@pytest.fixture(scope="session")
+def ollama_install() -> OllamaInstall:
+    """The real Ollama that `./test` has built."""
+    return ollama_built()
 
 
 def model_file() -> Path:
