@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QApplication
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_words import model_stem
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
+    from splitrig.services.engines.supervisor import EngineLogLines
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -82,6 +84,7 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
         self.theme = Theme(
@@ -150,11 +153,11 @@ class Desktop(QObject):
         from splitrig.bridge.rig import RigBridge
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
-        from splitrig.services.engines.supervisor import Supervisor
+        from splitrig.services.engines.fleet import Fleet
 
         self.pump = Pump(self.mailbox)
         self._engines = Engines(self.mailbox, self._settings.engine)
-        self._supervisor = Supervisor(
+        self._fleet = Fleet(
             self.mailbox,
             self._engines,
             log_dir=log_dir(),
@@ -162,7 +165,7 @@ class Desktop(QObject):
         )
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
-        self.engine = EngineBridge(self.pump, self._supervisor)
+        self.engine = EngineBridge(self.pump, self._fleet)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.pump.listen(
@@ -205,17 +208,26 @@ class Desktop(QObject):
         engine, launch = self.engine, self.launch_page
         for listener in (
             self.strip.show_engine,
-            self.rig_page.set_engine,
-            self.side.show_engine,
-            self.rig.show_engine,
             launch.show_status,
-            self.chat_page.set_engine,
             self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
+        for all_listener in (
+            self.strip.show_engines,
+            self.rig_page.set_engines,
+            self.side.show_engines,
+            self.rig.show_engines,
+            launch.show_engines,
+            self.chat_page.show_engines,
+            self._on_engines,
+        ):
+            engine.engines_changed.connect(all_listener)
+        engine.failed_unseen.connect(self._on_failed_unseen)
+        launch.engine_chosen.connect(engine.show)
+        self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
-        engine.lines_added.connect(self.logs_page.add_lines)
+        engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
         launch.stop_requested.connect(engine.stop)
@@ -269,7 +281,7 @@ class Desktop(QObject):
             self._complete = True
             return
         self._client.close()
-        self._supervisor.close()
+        self._fleet.close()
         self._engines.close()
         if self._sampler is not None:
             self._sampler.close()
@@ -321,6 +333,7 @@ class Desktop(QObject):
     def ask(self, messages: Sequence[Message], options: ChatOptions) -> None:
         """Send a conversation to the engine."""
         self._token_seen = False
+        self._answering = self._talks_to
         self.rig.start_prompt()
         self.chat.send(messages, options)
 
@@ -385,13 +398,50 @@ class Desktop(QObject):
             self.engine.start(request, plan, self.rig.rig)
 
     @Slot(object)
-    def _on_engine(self, status: EngineStatus) -> None:
-        """The chat follows the engine; the demo rig's readings do as well."""
-        ready = status.phase is Phase.READY
-        self.chat.set_endpoint(status.url if ready else None, status.api_key if ready else None)
-        self._show_rate(0.0 if ready else None)
-        if self._demo is not None:
-            self._demo.set_engine_load(_bytes_by_card(status), active=False)
+    def _on_engine(self, _status: EngineStatus) -> None:
+        self._show_chat_engine()
+
+    @Slot(object)
+    def _on_engines(self, _engines: tuple[EngineStatus, ...]) -> None:
+        self._show_chat_engine()
+        self._load_demo()
+
+    def _show_chat_engine(self) -> None:
+        """The chat talks to the engine shown, else to one that can answer."""
+        shown = self.engine.status
+        ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
+        talks_to = ready[0] if ready else shown
+        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self._talks_to = talks_to.slot
+        self.chat_page.set_engine(talks_to)
+        self.side.show_engine(talks_to)
+        if not self.chat.busy:
+            self._show_rate(0.0 if ready else None)
+
+    @Slot(object)
+    def _on_failed_unseen(self, status: EngineStatus) -> None:
+        failure = status.failure
+        if failure is not None:
+            name = f"Engine {status.slot} ({model_stem(status)})"
+            self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
+
+    @Slot(object)
+    def _on_lines(self, news: EngineLogLines) -> None:
+        self.logs_page.add_lines(news.lines)
+
+    def _load_demo(self) -> None:
+        """The demo rig's made-up readings follow the engines."""
+        if self._demo is None:
+            return
+        held: dict[str, int] = {}
+        busy: set[str] = set()
+        for status in self.engine.running:
+            on_cards = _bytes_by_card(status)
+            for gpu_id, n_bytes in on_cards.items():
+                held[gpu_id] = held.get(gpu_id, 0) + n_bytes
+            if status.slot == self._answering and self.chat.busy and self._token_seen:
+                busy.update(on_cards)
+        self._demo.set_engine_load(held, busy=busy)
 
     # Answers
 
@@ -403,8 +453,7 @@ class Desktop(QObject):
             self._token_seen = True
             self.rig.start_answer()
             self.rig.set_rates(stats.tok_s, stats.prompt_tok_s)
-            if self._demo is not None:
-                self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=True)
+            self._load_demo()
         self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
 
     @Slot(object)
@@ -419,9 +468,9 @@ class Desktop(QObject):
         self.answers_ended += 1
         self.rig.end_answer()
         self.side.add_answer(answer.stats)
-        self._show_rate(0.0 if self.engine.status.phase is Phase.READY else None)
-        if self._demo is not None:
-            self._demo.set_engine_load(_bytes_by_card(self.engine.status), active=False)
+        ready = any(status.phase is Phase.READY for status in self.engine.running)
+        self._show_rate(0.0 if ready else None)
+        self._load_demo()
 
     def _show_rate(self, tok_s: float | None) -> None:
         self.strip.show_rate(tok_s)
@@ -437,7 +486,7 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
-        self._supervisor.start_timeout_s = settings.engine.start_timeout_s
+        self._fleet.set_start_timeout(settings.engine.start_timeout_s)
         if settings.engine.llama_server != before.engine.llama_server:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:

@@ -1,4 +1,4 @@
-"""The engine for the window: start, stop, and signals for what it does."""
+"""The engines for the window: start, stop, which one is shown, and signals for what they do."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,63 +6,109 @@ from collections.abc import Sequence
 from PySide6.QtCore import QObject, Signal, Slot
 
 from splitrig.bridge.pump import Pump
-from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
 from splitrig.services.engines.engines import DevicesFound
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.fleet import Fleet
+from splitrig.services.engines.supervisor import EngineLogLines
 
 LOG_LINES = 5000
+DRAFT = 0
+"""Shown instead of an engine: what is to be started next."""
 
 
 class EngineBridge(QObject):
-    """Owns nothing but the last status and the last lines; the supervisor does the work.
+    """Keeps the last status of every engine, and which of them the window shows.
+
+    A new engine is shown as soon as it starts. How the one shown ended stays in view until the
+    user turns to another.
 
     Signals:
-        status_changed: `EngineStatus`, on each change.
-        lines_added: `tuple[str, ...]`, new lines of the engine's log.
-        devices_found: `DevicesFound`, what the engine can see.
+        status_changed: `EngineStatus` of the engine shown, on each change of it and when another
+            one is shown.
+        engines_changed: `tuple[EngineStatus, ...]`, those that run, on each change of any.
+        shown_changed: `int`, the slot shown from now on, or `DRAFT`.
+        lines_added: `EngineLogLines`, new lines of an engine's log.
+        devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
+        failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
+
+    Attributes:
+        shown: The slot shown, or `DRAFT`.
     """
 
     status_changed = Signal(object)
+    engines_changed = Signal(object)
+    shown_changed = Signal(int)
     lines_added = Signal(object)
     devices_found = Signal(object)
     failed = Signal(object)
+    failed_unseen = Signal(object)
 
-    def __init__(self, pump: Pump, supervisor: Supervisor) -> None:
+    def __init__(self, pump: Pump, fleet: Fleet) -> None:
         super().__init__()
-        self._supervisor = supervisor
-        self.status = EngineStatus()
+        self._fleet = fleet
+        self._statuses: dict[int, EngineStatus] = {}
+        self.shown = DRAFT
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
         pump.listen(EngineStatus, self._on_status)
         pump.listen(EngineLogLines, self._on_lines)
         pump.listen(DevicesFound, self.devices_found.emit)
 
+    @property
+    def status(self) -> EngineStatus:
+        """The engine shown."""
+        return self._statuses.get(self.shown, EngineStatus())
+
+    @property
+    def running(self) -> tuple[EngineStatus, ...]:
+        """The engines that run, in the order of their slots."""
+        return tuple(s for _, s in sorted(self._statuses.items()) if s.phase.active)
+
     def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> None:
-        """Start the engine; returns at once, `status_changed` tells the rest."""
+        """Start one more engine and show it; returns at once, `status_changed` tells the rest."""
         try:
-            self._supervisor.start(request, plan, rig)
+            slot = self._fleet.start(request, plan, rig)
         except SplitRigError as error:
             self.failed.emit(error)
+            return
+        self._statuses.pop(slot, None)  # of the engine that had the slot before
+        self._set_shown(slot)
 
     @Slot()
     def stop(self) -> None:
-        """Stop the engine; returns at once."""
-        self._supervisor.stop()
+        """Stop the engine shown; returns at once."""
+        self._fleet.stop(self.shown)
+
+    @Slot(int)
+    def show(self, slot: int) -> None:
+        """Show another engine, or with `DRAFT` none."""
+        if slot != self.shown:
+            self._set_shown(slot)
+            self.status_changed.emit(self.status)
 
     def command_for(self, request: LaunchRequest) -> Sequence[str]:
         """The command Start would run, for showing; empty when there is no engine to run."""
         try:
-            return self._supervisor.command_for(request)
+            return self._fleet.command_for(request)
         except SplitRigError:
             return ()  # Start itself says why
 
+    def _set_shown(self, slot: int) -> None:
+        self.shown = slot
+        self.shown_changed.emit(slot)
+
     def _on_status(self, status: EngineStatus) -> None:
-        self.status = status
-        self.status_changed.emit(status)
+        before = self._statuses.get(status.slot)
+        self._statuses[status.slot] = status
+        self.engines_changed.emit(self.running)
+        if status.slot == self.shown:
+            self.status_changed.emit(status)
+        elif status.phase is Phase.FAILED and (before is None or before.phase.active):
+            self.failed_unseen.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
         self.lines.extend(news.lines)
-        self.lines_added.emit(news.lines)
+        self.lines_added.emit(news)

@@ -55,15 +55,16 @@ class RigBridge(QObject):
         )
 
     @Slot(object)
-    def show_engine(self, status: EngineStatus) -> None:
-        """Mark the time an engine takes to load; a ready one is silent, without one no speed is."""
-        loading = status.phase in _LOADING
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Mark the time engines take to load; a ready one is silent, without one no speed is."""
+        loading = any(status.phase in _LOADING for status in engines)
         if loading != self._loading:
             self._loading = loading
             self.mark_started(MarkKind.LOAD) if loading else self.mark_ended(MarkKind.LOAD)
-        if status.phase is Phase.READY and self._rates == (None, None):
+        ready = any(status.phase is Phase.READY for status in engines)
+        if ready and self._rates == (None, None):
             self.set_rates(0.0, 0.0)
-        if not status.phase.active:
+        if not engines:
             self.mark_ended(MarkKind.PROMPT)
             self.mark_ended(MarkKind.ANSWER)
             self.set_rates(None, None)

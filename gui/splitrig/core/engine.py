@@ -130,6 +130,7 @@ class EngineStatus:
     """A snapshot of one engine.
 
     Attributes:
+        slot: Which of several engines, from 1.
         phase: Where it is in its life.
         request: What was asked for; `None` before the first start.
         plan: What was planned for it, devices in the order of `device_names`.
@@ -153,6 +154,7 @@ class EngineStatus:
         log: What the engine's log has said since the last start.
     """
 
+    slot: int = 1
     phase: Phase = Phase.STOPPED
     request: LaunchRequest | None = None
     plan: Plan | None = None

@@ -118,6 +118,7 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
     match event:
         case Begun() if not status.phase.active:
             return EngineStatus(
+                slot=status.slot,
                 phase=Phase.STARTING,
                 request=event.request,
                 plan=event.plan,

@@ -1,5 +1,6 @@
 """Who holds a card's memory: our engine, others, nobody."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from splitrig.core.engine import Buffers, EngineStatus
@@ -13,7 +14,7 @@ class Usage:
     Attributes:
         total_bytes: All memory of the card.
         used_bytes: Everything in use.
-        engine_bytes: Held by our engine; 0 when none runs, `None` while it has not said.
+        engine_bytes: Held by our engines; 0 when none runs, `None` while it has not said.
     """
 
     total_bytes: int | None
@@ -55,14 +56,15 @@ def engine_bytes(status: EngineStatus, gpu_id: str) -> int | None:
     return _sum(buffers) + overhead
 
 
-def usage_of(gpu: GpuInfo, sample: GpuSample | None, status: EngineStatus) -> Usage:
-    """Divide a card's memory; the engine's share never exceeds what is in use."""
+def usage_of(gpu: GpuInfo, sample: GpuSample | None, engines: Iterable[EngineStatus]) -> Usage:
+    """Divide a card's memory; the engines' share never exceeds what is in use."""
     total = gpu.vram_total_bytes
     used = None
     if sample is not None and not sample.lost:
         total = sample.vram_total_bytes if sample.vram_total_bytes is not None else total
         used = sample.vram_used_bytes
-    engine = engine_bytes(status, gpu.id)
+    shares = [engine_bytes(status, gpu.id) for status in engines]
+    engine = None if None in shares else sum(share or 0 for share in shares)
     if engine is not None and used is not None:
         engine = min(engine, used)
     return Usage(total_bytes=total, used_bytes=used, engine_bytes=engine)

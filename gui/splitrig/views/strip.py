@@ -7,6 +7,7 @@ from PySide6.QtGui import QFont, QFontMetrics, QFontMetricsF, QPainter, QPaintEv
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine_words import model_stem
 from splitrig.core.gpu import Rig
 from splitrig.core.units import MISSING, gib_text, number_text
 from splitrig.core.usage import Usage, usage_of
@@ -100,6 +101,7 @@ class Strip(QFrame):
         self._theme = theme
         self._rig: Rig | None = None
         self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
         self._model: tuple[Path, str] | None = None
         self.cards: list[StripCard] = []
         self.setFixedHeight(HEIGHT_PX)
@@ -112,6 +114,7 @@ class Strip(QFrame):
         self.demo.setToolTip("The readings are made up; the engine and its answers are real.")
         self.model = text_label(theme, "", "note", role="muted")
         self.state = StatePill(theme)
+        self.more = text_label(theme, "", "note", role="muted")
         self.rate = text_label(theme, MISSING)
         self.rate.setFont(_rate_font(theme))
         self.rate.setAlignment(_RIGHT)
@@ -128,7 +131,7 @@ class Strip(QFrame):
         row.addWidget(self.none)
         row.addLayout(self._cards_row, 1000)
         row.addStretch(1)
-        for widget in (self.demo, self.model, self.state, divider):
+        for widget in (self.demo, self.model, self.state, self.more, divider):
             row.addWidget(widget)
         speed = QHBoxLayout()
         speed.setSpacing(6)
@@ -137,6 +140,7 @@ class Strip(QFrame):
         row.addLayout(speed)
         self.demo.hide()
         self.model.hide()
+        self.more.hide()
         self._show_state()
         self._show_none(shown=False)
         theme.changed.connect(self.update)
@@ -152,15 +156,21 @@ class Strip(QFrame):
             self._make_cards(cards)
         for widget, gpu in zip(self.cards, rig.gpus, strict=True):
             sample = rig.samples.get(gpu.id)
-            usage = usage_of(gpu, sample, self._status)
+            usage = usage_of(gpu, sample, self._engines)
             widget.show_usage(usage, lost=sample is not None and sample.lost)
         self._show_none(shown=not cards)
         self.demo.setVisible(rig.demo)
 
     @Slot(object)
     def show_engine(self, status: EngineStatus) -> None:
-        """Take the engine's state."""
+        """Take the state of the engine shown."""
         self._status = status
+        self._show_state()
+
+    @Slot(object)
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Take the state of all that run, to divide the memory."""
+        self._engines = engines
         self._show_state()
         if self._rig is not None:
             self.show_rig(self._rig)
@@ -200,7 +210,15 @@ class Strip(QFrame):
     def _show_state(self) -> None:
         """The pill says what the engine does; the model's name stands before it if it fits."""
         status = self._status
+        if not status.phase.active and self._engines:
+            status = self._engines[0]
         self.state.show_status(status)
+        others = [s for s in self._engines if s.slot != status.slot]
+        self.more.setText(f"+{len(others)}")
+        self.more.setVisible(bool(others))
+        self.more.setToolTip(
+            "\n".join(f"Engine {s.slot}: {model_stem(s)}, {s.phase.value}" for s in others)
+        )
         name = ""
         if status.phase.active and status.request is not None:
             path = status.request.model
@@ -212,7 +230,7 @@ class Strip(QFrame):
             self.model.setText(shown)
             self.model.setToolTip(name)
         self.model.setVisible(bool(name) and roomy)
-        if status.phase is not Phase.READY:
+        if not any(s.phase is Phase.READY for s in (status, *self._engines)):
             self.show_rate(None)
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -104,7 +104,7 @@ def test_a_prompt_read_between_two_readings_is_not_lost(qtbot: QtBot) -> None:
 def test_loading_prompt_and_answer_leave_spans(qtbot: QtBot) -> None:
     s = Setup()
     for phase in (Phase.STARTING, Phase.LOADING, Phase.LOADING, Phase.READY):
-        s.bridge.show_engine(EngineStatus(phase=phase))
+        s.bridge.show_engines((EngineStatus(phase=phase),))
     s.bridge.start_prompt()
     s.bridge.start_answer()
     s.bridge.end_answer()
@@ -127,18 +127,18 @@ def test_spans_lie_on_the_clock_of_the_readings(
 def test_a_ready_engine_is_silent_before_its_first_answer(qtbot: QtBot) -> None:
     s = Setup()
     s.post(reading(1.0))
-    s.bridge.show_engine(EngineStatus(phase=Phase.READY))
+    s.bridge.show_engines((EngineStatus(phase=Phase.READY),))
     s.post(reading(2.0))
     assert str(s.rates(Rate.GENERATION)) == "[nan, 0.0]"
 
 
 def test_an_engine_that_dies_ends_the_answer_and_its_speed(qtbot: QtBot) -> None:
     s = Setup()
-    s.bridge.show_engine(EngineStatus(phase=Phase.READY))
+    s.bridge.show_engines((EngineStatus(phase=Phase.READY),))
     s.bridge.start_answer()
     s.bridge.set_rates(33.0, 0.0)
     s.post(reading(1.0))
-    s.bridge.show_engine(EngineStatus(phase=Phase.FAILED))
+    s.bridge.show_engines(())
     s.post(reading(2.0))
     s.post(reading(3.0))
     assert s.rates(Rate.GENERATION)[0] == 33.0

@@ -3,7 +3,6 @@
 import pytest
 from tests.qt.rig.rigs import BIG, SMALL, rig_of
 
-from splitrig.core.engine import EngineStatus
 from splitrig.core.gpu import GpuInfo, GpuSample, Limit, Vendor
 from splitrig.core.units import GIB
 from splitrig.core.usage import usage_of
@@ -22,7 +21,7 @@ GPU = GpuInfo(
 
 
 def read(sample: GpuSample | None) -> CardReadings:
-    return readings_of(GPU, sample, usage_of(GPU, sample, EngineStatus()))
+    return readings_of(GPU, sample, usage_of(GPU, sample, ()))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_the_worst_limit_is_named() -> None:
 
 def test_the_report_names_every_card_and_reading() -> None:
     rig = rig_of(BIG, SMALL, lost=(1,))
-    text = report_of(rig, (), EngineStatus())
+    text = report_of(rig, (), ())
     assert headline_of(rig) == "2 cards · 34.0 GiB · NVIDIA driver 580.65"
     assert "0  NVIDIA GeForce RTX 4090 (0000:01:00.0, nvml)" in text
     assert "VRAM: 12.0 of 24.0 GiB" in text

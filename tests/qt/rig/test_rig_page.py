@@ -53,7 +53,7 @@ def test_memory_is_divided_once_the_engine_has_said_what_it_took(page: RigPage) 
     page.show_rig(rig_of(BIG))
     vram = page.body.panels[0].vram
     assert vram.text == "12.0 of 24.0 GiB; Engine 0.0, Others 12.0, Free 12.0"
-    page.set_engine(ready(1, engine_gib=9))
+    page.set_engines((ready(1, engine_gib=9),))
     assert vram.text == "12.0 of 24.0 GiB; Engine 9.0, Others 3.0, Free 12.0"
 
 

@@ -47,7 +47,7 @@ def test_the_rig_is_a_4090_and_a_3080(source):
 def test_its_readings_stay_plausible_whatever_the_engine_does(source, clock):
     gpus = {gpu.id: gpu for gpu in source.probe()}
     for n, load in enumerate([{}, {"demo-0": 15 * GIB, "demo-1": 9 * GIB}, {"demo-1": 99 * GIB}]):
-        source.set_engine_load(load, active=bool(n % 2))
+        source.set_engine_load(load, busy=("demo-0", "demo-1") if n % 2 else ())
         for samples in run(source, clock, 60):
             for gpu_id, sample in samples.items():
                 assert sample.power_limit_w == gpus[gpu_id].power_limit_default_w
@@ -64,25 +64,25 @@ def test_the_same_moment_reads_the_same(clock):
 
 def test_memory_follows_the_engine_to_the_byte(source):
     before = source.sample()
-    source.set_engine_load({"demo-0": 5 * GIB, "demo-1": 12345}, active=False)
+    source.set_engine_load({"demo-0": 5 * GIB, "demo-1": 12345}, busy=())
     after = source.sample()
     assert after["demo-0"].vram_used_bytes - before["demo-0"].vram_used_bytes == 5 * GIB
     assert after["demo-1"].vram_used_bytes - before["demo-1"].vram_used_bytes == 12345
-    source.set_engine_load({}, active=False)
+    source.set_engine_load({}, busy=())
     assert source.sample()["demo-0"].vram_used_bytes == before["demo-0"].vram_used_bytes
 
 
 def test_load_watts_and_heat_follow_an_answer_and_fall_after_it(source, clock):
     idle = source.sample()["demo-0"]
     assert idle.limits == (Limit.IDLE,)
-    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, active=True)
+    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, busy=("demo-0", "demo-1"))
     early, *_, late = (s["demo-0"] for s in run(source, clock, 60))
     assert early.utilization_pct > 40
     assert late.power_w > 180 > early.power_w - 40
     assert late.temperature_c >= idle.temperature_c + 14
     assert late.limits == ()
     assert late.pcie_gen == 4
-    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, active=False)
+    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, busy=())
     calm = run(source, clock, 120)[-1]["demo-0"]
     assert calm.utilization_pct < 5
     assert calm.power_w < 40
@@ -90,14 +90,14 @@ def test_load_watts_and_heat_follow_an_answer_and_fall_after_it(source, clock):
 
 
 def test_only_cards_with_layers_work(source, clock):
-    source.set_engine_load({"demo-0": GIB}, active=True)
+    source.set_engine_load({"demo-0": GIB}, busy=("demo-0", "demo-1"))
     samples = run(source, clock, 5)[-1]
     assert samples["demo-0"].utilization_pct > 40
     assert samples["demo-1"].utilization_pct < 5
 
 
 def test_no_curve_jumps(source, clock):
-    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, active=True)
+    source.set_engine_load({"demo-0": GIB, "demo-1": GIB}, busy=("demo-0", "demo-1"))
     samples = run(source, clock, 30, step_s=0.25)
     for earlier, later in itertools.pairwise(samples):
         for gpu_id in earlier:
@@ -124,7 +124,7 @@ def test_it_is_read_and_set_from_several_threads(source):
     reader = threading.Thread(target=read)
     reader.start()
     for n in range(300):
-        source.set_engine_load({"demo-0": n}, active=bool(n % 2))
+        source.set_engine_load({"demo-0": n}, busy=("demo-0", "demo-1") if n % 2 else ())
     done.set()
     reader.join()
     assert source.sample()["demo-0"].vram_used_bytes % 1024 == 299

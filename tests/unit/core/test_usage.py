@@ -34,12 +34,12 @@ def running(phase: Phase = Phase.READY, actual: dict[str, Buffers] | None = None
 
 
 def test_without_an_engine_everything_in_use_belongs_to_others() -> None:
-    usage = usage_of(GPU, SAMPLE, EngineStatus())
+    usage = usage_of(GPU, SAMPLE, ())
     assert (usage.engine_bytes, usage.others_bytes, usage.free_bytes) == (0, 700, 300)
 
 
 def test_while_the_engine_has_not_said_nothing_is_claimed() -> None:
-    usage = usage_of(GPU, SAMPLE, running(Phase.LOADING))
+    usage = usage_of(GPU, SAMPLE, [running(Phase.LOADING)])
     assert usage.engine_bytes is None
     assert usage.others_bytes is None
     assert usage.free_bytes == 300
@@ -48,13 +48,13 @@ def test_while_the_engine_has_not_said_nothing_is_claimed() -> None:
 def test_buffers_and_planned_overhead_are_the_engines() -> None:
     actual = {"CUDA0": Buffers(model_bytes=300, kv_bytes=100, compute_bytes=None)}
     assert engine_bytes(running(actual=actual), "b") == 450
-    usage = usage_of(GPU, SAMPLE, running(actual=actual))
+    usage = usage_of(GPU, SAMPLE, [running(actual=actual)])
     assert (usage.engine_bytes, usage.others_bytes) == (450, 250)
 
 
 def test_the_engine_never_holds_more_than_is_in_use() -> None:
     actual = {"CUDA0": Buffers(model_bytes=5000)}
-    usage = usage_of(GPU, SAMPLE, running(actual=actual))
+    usage = usage_of(GPU, SAMPLE, [running(actual=actual)])
     assert (usage.engine_bytes, usage.others_bytes) == (700, 0)
 
 
@@ -64,5 +64,5 @@ def test_a_card_the_engine_does_not_use_and_one_whose_engine_failed_hold_nothing
 
 
 def test_a_lost_card_reports_its_size_only() -> None:
-    usage = usage_of(GPU, GpuSample(id="b", lost=True), EngineStatus())
+    usage = usage_of(GPU, GpuSample(id="b", lost=True), ())
     assert (usage.total_bytes, usage.used_bytes, usage.others_bytes) == (1000, None, None)

@@ -41,7 +41,7 @@ class Run(Protocol):
     Attributes:
         request: As it is run: with what the order left open.
         device_names: The engine's devices, in the order of the split.
-        log_name: Name of the file that gets the output.
+        log_name: Name of the file that gets the output, without `.log`.
         says_when_bound: Its log passes a mark before anybody else could be asked on its port.
         says_when_loaded: Its log has a line after the last one that counts for the verdict.
         takes_key: Requests need the key.

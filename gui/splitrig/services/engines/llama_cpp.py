@@ -86,7 +86,7 @@ class LlamaCpp:
 class LlamaCppRun:
     """One start of llama-server."""
 
-    log_name = "llama-server.log"
+    log_name = "llama-server"
     says_when_bound = True
     says_when_loaded = True
     takes_key = True

@@ -51,9 +51,10 @@ PORT_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class EngineLogLines:
-    """New lines of the engine's output."""
+    """New lines of an engine's output."""
 
     lines: tuple[str, ...]
+    slot: int = 1
 
 
 class Supervisor:
@@ -66,14 +67,21 @@ class Supervisor:
     """
 
     def __init__(
-        self, mailbox: Mailbox, engines: Engines, *, log_dir: Path, start_timeout_s: float = 600
+        self,
+        mailbox: Mailbox,
+        engines: Engines,
+        *,
+        log_dir: Path,
+        start_timeout_s: float = 600,
+        slot: int = 1,
     ) -> None:
         self._mailbox = mailbox
         self._engines = engines
         self._log_dir = log_dir
         self.start_timeout_s = start_timeout_s
         self._lock = threading.RLock()
-        self._status = EngineStatus()
+        self._slot = slot
+        self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._pending: deque[str] = deque(maxlen=PENDING_LINES)
         self._stop = threading.Event()
@@ -183,7 +191,7 @@ class Supervisor:
                 check_port(wanted)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_dir / run.log_name)
+            file = LogFile(self._log_path(run))
             self._dots = 0
             try:
                 process = run.start(port, key, self._reader_of(number, run), file)
@@ -213,6 +221,11 @@ class Supervisor:
             if last_try or not self._port_was_taken():
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
+
+    def _log_path(self, run: Run) -> Path:
+        """The first engine's file has the plain name; those beside it are numbered."""
+        number = "" if self._slot == 1 else f"-{self._slot}"
+        return self._log_dir / f"{run.log_name}{number}.log"
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
@@ -295,7 +308,7 @@ class Supervisor:
             while len(lines) < PENDING_LINES:
                 lines.append(self._pending.popleft())
         if lines:
-            self._mailbox.post(EngineLogLines(tuple(lines)))
+            self._mailbox.post(EngineLogLines(tuple(lines), self._slot))
 
 
 def _own_fault(unexpected: Exception) -> Failure:

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from splitrig.core.gpu import GpuInfo, GpuSample, Limit, Note, Vendor
@@ -104,12 +104,12 @@ class DemoSource:
         self._lock = threading.Lock()
         self._engine = _Engine({}, {}, clock(), {})
 
-    def set_engine_load(self, bytes_by_gpu: Mapping[str, int], *, active: bool) -> None:
-        """Let the cards carry what a real engine carries; any thread.
+    def set_engine_load(self, bytes_by_gpu: Mapping[str, int], *, busy: Collection[str]) -> None:
+        """Let the cards carry what real engines carry; any thread.
 
         Args:
             bytes_by_gpu: Bytes on each card by its id; a missing card carries nothing.
-            active: The engine reads a prompt or writes an answer.
+            busy: Cards by id whose engine reads a prompt or writes an answer.
         """
         now_s = self._clock()
         with self._lock:
@@ -119,8 +119,8 @@ class DemoSource:
                 for gpu in _GPUS
                 for constant_s in (_LOAD_S, _POWER_S, _HEAT_S)
             }
-            busy = {gpu.id: active and bytes_by_gpu.get(gpu.id, 0) > 0 for gpu in _GPUS}
-            self._engine = _Engine(dict(bytes_by_gpu), busy, now_s, levels)
+            at_work = {g.id: g.id in busy and bytes_by_gpu.get(g.id, 0) > 0 for g in _GPUS}
+            self._engine = _Engine(dict(bytes_by_gpu), at_work, now_s, levels)
 
     def probe(self) -> tuple[GpuInfo, ...]:
         """The two cards."""

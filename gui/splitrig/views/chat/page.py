@@ -3,6 +3,7 @@
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -47,11 +48,13 @@ class ChatPage(QWidget):
         send_requested: `list[Message]` and `ChatOptions`: the conversation, the question last.
         stop_requested: Stop the answer that is on its way.
         launch_requested: The user wants to launch an engine.
+        engine_chosen: `int`, the slot of the engine the user wants to talk to.
     """
 
     send_requested = Signal(object, object)
     stop_requested = Signal()
     launch_requested = Signal()
+    engine_chosen = Signal(int)
 
     def __init__(self, theme: Theme, *, side: QWidget | None = None) -> None:
         super().__init__()
@@ -153,6 +156,7 @@ class ChatPage(QWidget):
     def set_engine(self, status: EngineStatus) -> None:
         """Follow the engine: only a ready one is asked."""
         self._status = status
+        self.engine_box.setCurrentIndex(self.engine_box.findData(status.slot))
         self.empty.show_engine(status)
         reason = blocked_reason(status)
         if reason:
@@ -161,6 +165,23 @@ class ChatPage(QWidget):
         else:
             self.composer.set_ready(model_name(status))
         self._show_context()
+
+    @Slot(object)
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Offer a choice where several engines are ready."""
+        ready = [status for status in engines if status.phase is Phase.READY]
+        rows = [(f"{status.slot}  {model_name(status)}", status.slot) for status in ready]
+        box = self.engine_box
+        if rows != [(box.itemText(i), box.itemData(i)) for i in range(box.count())]:
+            box.clear()
+            for text, slot in rows:
+                box.addItem(text, slot)
+        box.setCurrentIndex(box.findData(self._status.slot))
+        box.setVisible(len(rows) > 1)
+
+    @Slot(int)
+    def _on_engine_chosen(self, index: int) -> None:
+        self.engine_chosen.emit(self.engine_box.itemData(index))
 
     @Slot()
     def clear(self) -> None:
@@ -271,12 +292,18 @@ class ChatPage(QWidget):
         self.side_button = quiet_button(self._theme, "caret-double-right", "", "")
         self.side_button.clicked.connect(self.toggle_side)
         self.side_button.setVisible(has_side)
+        self.engine_box = QComboBox()
+        self.engine_box.setAccessibleName("Engine that answers")
+        self.engine_box.setToolTip("Which of the engines answers")
+        self.engine_box.activated.connect(self._on_engine_chosen)
+        self.engine_box.hide()
         head = QWidget()
         head.setFixedHeight(HEAD_PX)
         row = QHBoxLayout(head)
         row.setContentsMargins(20, 0, 12, 0)
         row.setSpacing(4)
         row.addWidget(self.title, 1)
+        row.addWidget(self.engine_box)
         row.addWidget(self.clear_button)
         row.addWidget(self.side_button)
         return head

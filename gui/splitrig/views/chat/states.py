@@ -4,6 +4,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine_words import model_stem
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.empty_state import LineDrawing
 from splitrig.views.widgets.texts import IconButton
@@ -19,7 +20,7 @@ IDEA_PX = 420
 
 def model_name(status: EngineStatus) -> str:
     """The model as its owner knows it: the file without its ending."""
-    return status.request.model.stem if status.request is not None else "the model"
+    return model_stem(status) or "the model"
 
 
 def blocked_reason(status: EngineStatus) -> str:

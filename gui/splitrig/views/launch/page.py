@@ -19,10 +19,18 @@ from splitrig.core.model import Model
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
+from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
 from splitrig.views.launch.running_view import RunningView
-from splitrig.views.launch.wording import handle_text, load_text, model_name, remarks, seconds_text
+from splitrig.views.launch.wording import (
+    handle_text,
+    load_text,
+    model_name,
+    remarks,
+    seconds_text,
+    users_of_cards,
+)
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.notice import NoticeBar
 from splitrig.views.widgets.texts import IconButton, text_label
@@ -49,6 +57,7 @@ class LaunchPage(QWidget):
         chat_requested: The user wants to talk to the running engine.
         log_requested: The user wants to see the engine's log.
         demo_requested: Open the demo rig.
+        engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
     """
 
     model_chosen = Signal(object)
@@ -57,6 +66,7 @@ class LaunchPage(QWidget):
     chat_requested = Signal()
     log_requested = Signal()
     demo_requested = Signal()
+    engine_chosen = Signal(int)
 
     def __init__(
         self,
@@ -78,8 +88,10 @@ class LaunchPage(QWidget):
         self.planner = Planner()
         self.plan: Plan | None = None
         self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
+        self._users: dict[str, str] = {}
         self._seen: list[tuple[str, str, str, int]] = []
-        self._ready_since_s: float | None = None
+        self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
         # or the columns of a wide page would keep the window from becoming narrow
         self.setMinimumWidth(LEAST_PX)
@@ -112,6 +124,7 @@ class LaunchPage(QWidget):
         head_box.setFixedHeight(32)
         head.setContentsMargins(0, 0, 0, 0)
         head_box.setLayout(head)
+        self.tabs = EngineTabs(theme)
         self.notice = NoticeBar(theme)
         self.notice.hide()
         self._faces = QStackedWidget()
@@ -125,6 +138,7 @@ class LaunchPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
         column.addWidget(head_box)
+        column.addWidget(self.tabs)
         column.addWidget(self.notice)
         column.addWidget(self._faces, 1)
         layout = QHBoxLayout(self)
@@ -149,6 +163,7 @@ class LaunchPage(QWidget):
         self.running.stop_requested.connect(self.stop_requested)
         self.chat.clicked.connect(self.chat_requested)
         self.log.clicked.connect(self.log_requested)
+        self.tabs.chosen.connect(self.engine_chosen)
         self.set_demo_model(None)
         self._show_phase()
 
@@ -213,9 +228,12 @@ class LaunchPage(QWidget):
     def show_status(self, status: EngineStatus) -> None:
         """Follow the engine."""
         before, self._status = self._status, status
-        if status.phase is Phase.READY and before.phase is not Phase.READY:
-            self._ready_since_s = time.monotonic()
+        other = status.slot != before.slot
+        if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
+            self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
+        if not status.phase.active:
+            self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
         failure = status.failure
@@ -223,6 +241,23 @@ class LaunchPage(QWidget):
             details = "\n".join(failure.log_tail)
             self.notice.show_notice("danger", failure.message, failure.hint, details=details)
         self._show_phase()
+        self._show_others()
+
+    @Slot(object)
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Take the engines that run: a tab for each, and a mark on the cards they use."""
+        self._engines = engines
+        self._show_others()
+
+    def _show_others(self) -> None:
+        """Tabs, and what the engines that are not shown keep from the next start."""
+        shown = self._status.slot if self._status.phase.active else DRAFT
+        self.tabs.show_engines(self._engines, shown)
+        users = users_of_cards(s for s in self._engines if s.slot != shown)
+        if users != self._users:
+            self._users = users
+            self.planner.set_in_use(users)
+            self._replan()
 
     @Slot(object)
     def show_rate(self, tok_s: float | None) -> None:
@@ -384,8 +419,9 @@ class LaunchPage(QWidget):
     @Slot()
     def _on_tick(self) -> None:
         phase = self._status.phase
-        if phase is Phase.READY and self._ready_since_s is not None:
-            seconds = int(time.monotonic() - self._ready_since_s)
+        since_s = self._ready_since_s.get(self._status.slot)
+        if phase is Phase.READY and since_s is not None:
+            seconds = int(time.monotonic() - since_s)
             self._title.setText(f"Running for {seconds_text(max(seconds, 0)).replace('.0', '')}")
         elif phase.active:
             self._title.setText("Stopping" if phase is Phase.STOPPING else "Starting")

@@ -92,6 +92,8 @@ class Planner:
         self.knobs = Knobs()
         self.auto = True
         self._off: set[str] = set()
+        self._in_use: Mapping[str, str] = {}
+        self._shared: set[str] = set()
         self._blocked: Mapping[str, str] = {}
         self._backends: Mapping[str, Backend] = {}
         self._shares: tuple[float, ...] = ()
@@ -135,9 +137,19 @@ class Planner:
         self._settle()
 
     def switch(self, gpu_id: str, *, on: bool) -> None:
-        """Use a card or leave it out."""
+        """Use a card or leave it out; one that another engine uses only if the user says so."""
         (self._off.discard if on else self._off.add)(gpu_id)
+        (self._shared.add if on and gpu_id in self._in_use else self._shared.discard)(gpu_id)
         self._settle()
+
+    def set_in_use(self, users: Mapping[str, str]) -> None:
+        """Cards that other engines use, by id, with who does."""
+        self._in_use = dict(users)
+        self._shared.intersection_update(users)
+        self._settle()
+
+    def _is_on(self, gpu_id: str) -> bool:
+        return gpu_id not in self._off and (gpu_id not in self._in_use or gpu_id in self._shared)
 
     # The split
 
@@ -272,11 +284,11 @@ class Planner:
             reason = "it stopped answering"
         elif not reason and (free is None or not total):
             reason = "its free memory is not reported"
-        note = ""
         link = Link() if sample is None else telling_link(gpu, sample)
-        if missing_lanes(gpu, link):
+        note = self._in_use.get(gpu.id, "")
+        if not note and missing_lanes(gpu, link):
             note = f"PCIe ×{link.lanes}"
-        elif gpu.integrated:
+        elif not note and gpu.integrated:
             note = "integrated"
         return CardChoice(
             id=gpu.id,
@@ -284,7 +296,7 @@ class Planner:
             name=gpu.short_name,
             free_bytes=free,
             total_bytes=total,
-            on=gpu.id not in self._off,
+            on=self._is_on(gpu.id),
             reason=reason,
             note=note,
         )

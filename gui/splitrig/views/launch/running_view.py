@@ -1,12 +1,13 @@
 """The page while an engine is ready: what runs, how it came up, how fast, and where it lies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus
+from splitrig.core.engine_words import PROGRAMS, engine_name, kind_of
 from splitrig.core.model import Model
 from splitrig.core.units import MISSING, number_text
 from splitrig.views.launch.loading_panel import steps_of
@@ -42,7 +43,7 @@ class SummaryPanel(Panel):
         self._head = ModelHead(theme)
         self._grid = QGridLayout()
         self._grid.setVerticalSpacing(6)
-        self._values: dict[str, QLabel] = {}
+        self._rows: dict[str, tuple[QLabel, QLabel]] = {}
         self.stop = IconButton(theme, "stop", "Stop")
         self.stop.clicked.connect(self.stop_requested)
         self._copy = IconButton(theme, "copy", "Copy address", hint="Copy the engine's address")
@@ -67,24 +68,35 @@ class SummaryPanel(Panel):
         quantization = model.quantization if model is not None else None
         name = model_name(path, quantization)
         build = f" {status.build}" if status.build else ""
-        self._head.show_text(name, f"llama.cpp{build}", quantization, tip=str(path))
+        self._head.show_text(name, f"{engine_name(status)}{build}", quantization, tip=str(path))
         rows = request_rows(status.request)
         rows.append(("Address", address_of(status) or MISSING))
-        rows.append(("Process", f"llama-server {status.pid}" if status.pid else MISSING))
-        for number, (label, value) in enumerate(rows):
-            self._value(number, label).setText(value)
+        rows.append(
+            ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
+        )
+        self._show_rows(rows)
         self._copy.setEnabled(bool(status.url))
 
-    def _value(self, number: int, label: str) -> QLabel:
-        if label not in self._values:
+    def _show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Labels and values in this order; a row that another engine had goes."""
+        for label, shown in self._rows.items():
+            for widget in shown:
+                self._grid.removeWidget(widget)
+                widget.setVisible(label in dict(rows))
+        for number, (label, text) in enumerate(rows):
+            name, value = self._row_of(label)
+            value.setText(text)
+            self._grid.addWidget(name, number, 0)
+            self._grid.addWidget(value, number, 1)
+
+    def _row_of(self, label: str) -> tuple[QLabel, QLabel]:
+        if label not in self._rows:
             value = text_label(self._theme, "", weight=500, mono=label == "Address")
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setAlignment(Qt.AlignmentFlag.AlignRight)
             value.setAccessibleName(label)
-            self._grid.addWidget(text_label(self._theme, label, role="muted"), number, 0)
-            self._grid.addWidget(value, number, 1)
-            self._values[label] = value
-        return self._values[label]
+            self._rows[label] = (text_label(self._theme, label, role="muted"), value)
+        return self._rows[label]
 
     @Slot()
     def _on_copy(self) -> None:

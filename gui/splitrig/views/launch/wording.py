@@ -1,6 +1,6 @@
 """The sentences and numbers of the Launch page; knows no widgets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,3 +202,12 @@ def address_of(status: EngineStatus) -> str:
 def file_text(path: Path) -> str:
     """A file for a menu: its name and the folder it lies in."""
     return f"{path.name}  ·  {path.parent.name}"
+
+
+def users_of_cards(engines: Iterable[EngineStatus]) -> dict[str, str]:
+    """Which engines use a card, by its id: 'in use by engine 1'."""
+    users: dict[str, list[str]] = {}
+    for status in engines:
+        for gpu_id in status.request.gpu_ids if status.request is not None else ():
+            users.setdefault(gpu_id, []).append(str(status.slot))
+    return {gpu_id: f"in use by engine {' and '.join(slots)}" for gpu_id, slots in users.items()}

@@ -40,7 +40,7 @@ class RigBody(QScrollArea):
         super().__init__(parent)
         self._theme = theme
         self._rig: Rig | None = None
-        self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
         self._shape: tuple[bool, bool, int] | None = None
         self._width = 1200
         self.panels: list[CardPanel] = []
@@ -91,9 +91,9 @@ class RigBody(QScrollArea):
         self.history.show_rig(rig)
         self._show_readings()
 
-    def set_engine(self, status: EngineStatus) -> None:
+    def set_engines(self, engines: tuple[EngineStatus, ...]) -> None:
         """Divide the memory anew."""
-        self._status = status
+        self._engines = engines
         if self._rig is not None:
             self._show_readings()
 
@@ -161,7 +161,7 @@ class RigBody(QScrollArea):
         rows = []
         for card, gpu in zip(cards_of(rig), rig.gpus, strict=True):
             sample = rig.samples.get(gpu.id)
-            usage = usage_of(gpu, sample, self._status)
+            usage = usage_of(gpu, sample, self._engines)
             rows.append(DenseRow(card, usage, readings_of(gpu, sample, usage)))
         if self.dense:
             present = [s for s in rig.samples.values() if not s.lost]

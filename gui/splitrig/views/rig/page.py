@@ -35,7 +35,7 @@ class RigPage(QWidget):
         self._theme = theme
         self._rig: Rig | None = None
         self._advice: tuple[Note, ...] = ()
-        self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
         self.headline = text_label(theme, "", role="muted")
         self.copy = IconButton(theme, "copy", "Copy report", small=True)
         self.copy.clicked.connect(self._on_copy)
@@ -108,10 +108,10 @@ class RigPage(QWidget):
         self._show_all_notes()
 
     @Slot(object)
-    def set_engine(self, status: EngineStatus) -> None:
+    def set_engines(self, engines: tuple[EngineStatus, ...]) -> None:
         """Take the engine's state, which divides the memory into its share and others'."""
-        self._status = status
-        self.body.set_engine(status)
+        self._engines = engines
+        self.body.set_engines(engines)
 
     def notes(self) -> tuple[Note, ...]:
         """Everything the warnings panel shows: advice, then the sources' own warnings."""
@@ -123,7 +123,7 @@ class RigPage(QWidget):
     def report(self) -> str:
         """The rig as text."""
         rig = self._rig if self._rig is not None else Rig(time_s=0.0)
-        return report_of(rig, self.notes() if rig.gpus else rig.notes, self._status)
+        return report_of(rig, self.notes() if rig.gpus else rig.notes, self._engines)
 
     def _show_all_notes(self) -> None:
         self.body.warnings.show_notes(self.notes())

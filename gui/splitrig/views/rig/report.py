@@ -9,11 +9,11 @@ from splitrig.core.usage import usage_of
 from splitrig.views.rig.readings import readings_of
 
 
-def report_of(rig: Rig, notes: Sequence[Note], status: EngineStatus) -> str:
+def report_of(rig: Rig, notes: Sequence[Note], engines: Sequence[EngineStatus]) -> str:
     """Cards, readings and notes as plain text. No name of the user or the machine is in it."""
     lines = [f"SplitRig, {headline_of(rig)}"]
     for number, gpu in enumerate(rig.gpus):
-        lines += ["", *_card_lines(number, gpu, rig, status)]
+        lines += ["", *_card_lines(number, gpu, rig, engines)]
     if notes:
         lines += ["", "Notes"]
         lines += [f"- [{n.severity}] {n.message} {n.detail}".rstrip() for n in notes]
@@ -34,9 +34,9 @@ def headline_of(rig: Rig) -> str:
     return " · ".join(parts)
 
 
-def _card_lines(number: int, gpu: GpuInfo, rig: Rig, status: EngineStatus) -> list[str]:
+def _card_lines(number: int, gpu: GpuInfo, rig: Rig, engines: Sequence[EngineStatus]) -> list[str]:
     sample = rig.samples.get(gpu.id)
-    usage = usage_of(gpu, sample, status)
+    usage = usage_of(gpu, sample, engines)
     r = readings_of(gpu, sample, usage)
     shown = {
         "VRAM": r.vram,

@@ -32,7 +32,7 @@ class LiveSide(QFrame):
         self._theme = theme
         self._rig: Rig | None = None
         self._history: History | None = None
-        self._status = EngineStatus()
+        self._engines: tuple[EngineStatus, ...] = ()
         self._model: object = None
         self.setFixedWidth(WIDTH_PX)
         self.setAccessibleName("Live")
@@ -127,8 +127,7 @@ class LiveSide(QFrame):
 
     @Slot(object)
     def show_engine(self, status: EngineStatus) -> None:
-        """Take the engine's state, to divide the memory; another model starts new bars."""
-        self._status = status
+        """Take the state of the engine that answers; another model starts new bars."""
         model = status.request.model if status.request is not None else None
         if model != self._model:
             self._model = model
@@ -137,6 +136,11 @@ class LiveSide(QFrame):
             _set(self.prompt, MISSING)
         if status.phase is not Phase.READY:
             self.show_rate(None)
+
+    @Slot(object)
+    def show_engines(self, engines: tuple[EngineStatus, ...]) -> None:
+        """Take the state of all engines that run, to divide the memory."""
+        self._engines = engines
         if self._rig is not None and self.isVisible():
             self._refresh()
 
@@ -179,7 +183,7 @@ class LiveSide(QFrame):
         watts = []
         for vram, load, gpu in zip(self.vram_lines, self.load_lines, rig.gpus, strict=True):
             sample = rig.samples.get(gpu.id)
-            usage = usage_of(gpu, sample, self._status)
+            usage = usage_of(gpu, sample, self._engines)
             pct = None if sample is None or sample.lost else sample.utilization_pct
             vram.show_reading(usage, pct)
             load.show_reading(usage, pct)

@@ -5,6 +5,7 @@ from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine_words import engine_name
 from splitrig.views.theme import Theme
 
 
@@ -33,7 +34,7 @@ class StatePill(QWidget):
             Phase.STOPPED: "No engine running",
             Phase.STARTING: "Starting",
             Phase.LOADING: "Loading",
-            Phase.READY: "Running · llama.cpp",
+            Phase.READY: f"Running · {engine_name(status)}",
             Phase.STOPPING: "Stopping",
             Phase.FAILED: "Engine failed",
         }

@@ -1,0 +1,119 @@
+"""Several engines at once, each with a supervisor, a port and a log of its own."""
+
+import threading
+from pathlib import Path
+
+from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.errors import EngineError
+from splitrig.core.gpu import Rig
+from splitrig.core.plan import Plan
+from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.supervisor import Supervisor
+from splitrig.services.mailbox import Mailbox
+
+MOST_ENGINES = 8
+"""More than a rig of eight cards has use for; a bound for what a stuck button could start."""
+
+
+class Fleet:
+    """Engines by slot, counted from 1; a slot is free again when its engine has ended.
+
+    Every `EngineStatus` and `EngineLogLines` posted carries its slot.
+    """
+
+    def __init__(
+        self, mailbox: Mailbox, engines: Engines, *, log_dir: Path, start_timeout_s: float = 600
+    ) -> None:
+        self._mailbox = mailbox
+        self._engines = engines
+        self._log_dir = log_dir
+        self._start_timeout_s = start_timeout_s
+        self._lock = threading.Lock()
+        self._supervisors: dict[int, Supervisor] = {}
+        self._supervisor(1)  # it shows the command of the first start
+
+    @property
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        """Every slot that was ever used, in order."""
+        with self._lock:
+            return tuple(s.status for _, s in sorted(self._supervisors.items()))
+
+    def set_start_timeout(self, seconds: float) -> None:
+        """Longest time from the start of a process to ready, from now on."""
+        with self._lock:
+            self._start_timeout_s = seconds
+            for supervisor in self._supervisors.values():
+                supervisor.start_timeout_s = seconds
+
+    def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> int:
+        """Start one more engine in the background; its status tells the rest.
+
+        Returns:
+            Its slot.
+
+        Raises:
+            EngineError: Too many run, or one of them is the only client an RPC server takes.
+        """
+        with self._lock:
+            busy = {e for s in self._active() if s.request for e in s.request.rpc}
+            for endpoint in request.rpc:
+                if endpoint in busy:
+                    raise EngineError(
+                        f"The server at {endpoint} serves another engine already.",
+                        "Stop that engine first: it serves one at a time.",
+                    )
+            slot = self._free_slot()
+            self._supervisor(slot).start(request, plan, rig)
+            return slot
+
+    def stop(self, slot: int) -> None:
+        """Stop an engine in the background; does nothing where none runs."""
+        with self._lock:
+            supervisor = self._supervisors.get(slot)
+        if supervisor is not None:
+            supervisor.stop()
+
+    def command_for(self, request: LaunchRequest) -> tuple[str, ...]:
+        """The command that `start` would run; empty until the engine said what it can do.
+
+        Never blocks.
+
+        Raises:
+            EngineError: There is no engine, or none of its devices is one of the cards.
+        """
+        with self._lock:
+            try:
+                slot = self._free_slot()
+            except EngineError:
+                return ()
+            return self._supervisor(slot).command_for(request)
+
+    def close(self) -> None:
+        """Stop all engines at the same time; blocks until all are gone, for some 3 s at most."""
+        with self._lock:
+            supervisors = list(self._supervisors.values())
+        for supervisor in supervisors:
+            supervisor.stop()
+        for supervisor in supervisors:
+            supervisor.close()
+
+    def _active(self) -> list[EngineStatus]:
+        return [s.status for s in self._supervisors.values() if s.status.phase.active]
+
+    def _free_slot(self) -> int:
+        for slot in range(1, MOST_ENGINES + 1):
+            supervisor = self._supervisors.get(slot)
+            if supervisor is None or not supervisor.status.phase.active:
+                return slot
+        raise EngineError(f"{MOST_ENGINES} engines run already.", "Stop one of them first.")
+
+    def _supervisor(self, slot: int) -> Supervisor:
+        if slot not in self._supervisors:
+            self._supervisors[slot] = Supervisor(
+                self._mailbox,
+                self._engines,
+                log_dir=self._log_dir,
+                start_timeout_s=self._start_timeout_s,
+                slot=slot,
+            )
+        return self._supervisors[slot]
