@@ -23,6 +23,7 @@ from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import model_stem
 from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from splitrig.services.telemetry.sampler import Sampler
 
 log = logging.getLogger(__name__)
+
+WHERE_ENGINES_ARE = ("llama_server", "ollama", "ollama_url")
+"""Settings after which engines are looked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +415,13 @@ class Desktop(QObject):
         shown = self.engine.status
         ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
         talks_to = ready[0] if ready else shown
-        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self.chat.set_endpoint(
+            talks_to.url if ready else None,
+            talks_to.api_key if ready else None,
+            model=talks_to.served_model,
+            dialect=talks_to.dialect,
+            load_options=attached_options(talks_to.request),
+        )
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
@@ -487,7 +497,7 @@ class Desktop(QObject):
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.set_start_timeout(settings.engine.start_timeout_s)
-        if settings.engine.llama_server != before.engine.llama_server:
+        if any(getattr(settings.engine, n) != getattr(before.engine, n) for n in WHERE_ENGINES_ARE):
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)

@@ -25,6 +25,8 @@ class BufferKind(StrEnum):
 class Mark(StrEnum):
     """Points an engine passes while it starts."""
 
+    BOUND = "bound"
+    """It has its port; nothing is loaded yet."""
     WEIGHTS = "weights"
     CONTEXT = "context"
     WARMUP = "warmup"
@@ -117,7 +119,17 @@ class Trouble:
     text: str = ""
 
 
-LogEvent = DeviceListed | DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What an engine holds altogether, where it says no more (an Ollama that ran before), bytes."""
+
+    total_bytes: int
+    on_cards_bytes: int
+
+
+LogEvent = (
+    DeviceListed | DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble | Placed
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +144,7 @@ class LoadLog:
         troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
         loaded: It said that the model is loaded; the last word before it answers.
+        placed: What it holds altogether, where it says no more.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -141,6 +154,7 @@ class LoadLog:
     troubles: tuple[Trouble, ...] = ()
     build: str | None = None
     loaded: bool = False
+    placed: Placed | None = None
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -333,12 +347,20 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case LayerAssigned():
             before_layers = () if event.layer == 0 else log.layers
             return replace(log, layers=(*before_layers, event))
-        case BuildNamed():
-            return replace(log, build=event.build)
-        case Trouble():
-            return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
+        case BuildNamed() | Placed() | Trouble():
+            return _noted(log, event)
         case Passed(mark=Mark.CONTEXT):
             model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
             return replace(log, buffers=model)
         case Passed():
             return replace(log, loaded=log.loaded or event.mark is Mark.LOADED)
+
+
+def _noted(log: LoadLog, event: BuildNamed | Placed | Trouble) -> LoadLog:
+    match event:
+        case BuildNamed():
+            return replace(log, build=event.build)
+        case Placed():
+            return replace(log, placed=event)
+        case Trouble():
+            return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])

@@ -38,8 +38,8 @@ class EngineProcess(Protocol):
     """A running engine and everything below it."""
 
     @property
-    def pid(self) -> int:
-        """Process id of the engine itself."""
+    def pid(self) -> int | None:
+        """Process id of the engine itself; `None` for one that was not started here."""
 
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
