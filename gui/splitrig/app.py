@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WHERE_ENGINES_ARE = ("llama_server", "ollama", "ollama_url")
-"""Settings after which engines are looked for again."""
-
 
 @dataclass(frozen=True, slots=True)
 class ThreadCrash:
@@ -239,6 +236,7 @@ class Desktop(QObject):
         launch.log_requested.connect(lambda: self.window.show_page("logs"))
         launch.demo_requested.connect(self._on_demo)
         launch.model_chosen.connect(self.models.read)
+        launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
 
@@ -354,7 +352,12 @@ class Desktop(QObject):
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
 
-        self._engines.discover(EngineKind.LLAMA_CPP, rig, demo_model())
+        self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
+
+    @Slot(object)
+    def _on_engine_wanted(self, _kind: EngineKind) -> None:
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
 
     @Slot()
     def _on_demo(self) -> None:
@@ -370,12 +373,15 @@ class Desktop(QObject):
         """Cards the engine cannot use are told of, with the reason."""
         from splitrig.core.devices import backend_of
 
+        self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        if found.kind is not self.launch_page.planner.engine:
+            return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
         self.launch_page.show_backends(backends)
-        if found.error is not None:
-            self.window.show_error(found.error)
+        if found.error is not None and self.window.current_page != "launch":
+            self.window.show_error(found.error)  # there it stands beside the engine's name
 
     # Models and engine
 
@@ -497,7 +503,7 @@ class Desktop(QObject):
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.set_start_timeout(settings.engine.start_timeout_s)
-        if any(getattr(settings.engine, n) != getattr(before.engine, n) for n in WHERE_ENGINES_ARE):
+        if settings.engine != before.engine:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)

@@ -23,7 +23,7 @@ from tests.support.real_process import ask, clean_environment, running
 from splitrig.services.engines import llama_cpp_launcher
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.rpc_server import RpcServer
+from splitrig.services.engines.rpc_server import lend_with
 from splitrig.services.models.demo import demo_model
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -65,7 +65,7 @@ class Recorder:
 def record_llama_cpp_python(model: Path, scratch: Path) -> None:
     """Start with two devices of an RPC server, one chat, stop."""
     env = llama_cpp_python_install()
-    rpc = RpcServer(LlamaServer(env.llama_server), 2, lambda lines: None)
+    rpc = lend_with(LlamaServer(env.llama_server), 2, lambda lines: None)
     port = free_port()
     command = [env.python, LAUNCHER, "--rpc", rpc.endpoint, "--model", model, "--n_ctx", "4096"]
     command += ["--tensor_split", "3", "1", "--split_mode", "1", "--n_gpu_layers", "-1"]

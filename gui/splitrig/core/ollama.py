@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError
-from splitrig.core.plan import PlanRequest
+from splitrig.core.plan import HostPlan, Plan, PlanRequest
 from splitrig.core.split import split_argument, split_text
 from splitrig.core.units import number_text
 
@@ -350,6 +350,13 @@ def shown_command(env: Mapping[str, str], program: Path, platform: str) -> tuple
     """The command line with its variables, as it can be pasted into a shell."""
     head = () if platform == "win32" else ("env",)
     return (*head, *(f"{name}={value}" for name, value in env.items()), str(program), "serve")
+
+
+def unplanned() -> Plan:
+    """The plan for an Ollama that runs already: it places the model by itself."""
+    nothing = HostPlan(model_bytes=0, kv_bytes=0, compute_bytes=None)
+    note = "This Ollama runs already: it chooses the cards and their shares by itself."
+    return Plan(devices=(), host=nothing, split=(), fits=True, notes=(note,))
 
 
 def not_honoured(version: str | None, split: Sequence[float]) -> str:

@@ -42,6 +42,14 @@ class EngineSettings(_Section):
             json_schema_extra={"file": True},
         ),
     ] = None
+    python: Annotated[
+        Path | None,
+        Field(
+            title="Python with llama-cpp-python",
+            description="Empty: the one SplitRig runs in.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
     ollama: Annotated[
         Path | None,
         Field(

@@ -130,9 +130,11 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         binary: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
         start_timeout_s: float = 60,
+        settings: EngineSettings | None = None,
     ) -> Watched:
         mailbox = Mailbox()
-        engines = Engines(mailbox, EngineSettings(llama_server=binary), extra_env=extra_env)
+        chosen = settings or EngineSettings(llama_server=binary)
+        engines = Engines(mailbox, chosen, extra_env=extra_env)
         supervisor = Supervisor(
             mailbox, engines, log_dir=tmp_path / "logs", start_timeout_s=start_timeout_s
         )

@@ -15,7 +15,7 @@ from tests.support.real_process import ask, clean_environment, running
 from splitrig.services.engines import llama_cpp_launcher
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.rpc_server import RpcServer
+from splitrig.services.engines.rpc_server import RpcServer, lend_with
 
 pytestmark = [
     pytest.mark.engine,
@@ -32,7 +32,7 @@ HELLO = {
 @pytest.fixture
 def lent(llama_cpp_python_env: LlamaCppPythonEnv) -> Iterator[RpcServer]:
     """Two processor devices, lent by the server from the same source: the protocol must match."""
-    server = RpcServer(LlamaServer(llama_cpp_python_env.llama_server), 2, lambda lines: None)
+    server = lend_with(LlamaServer(llama_cpp_python_env.llama_server), 2, lambda lines: None)
     yield server
     server.stop()
 

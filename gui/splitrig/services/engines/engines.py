@@ -12,6 +12,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
+from splitrig.services.engines.llama_cpp_python import find_llama_cpp_python
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.engines.ollama import Ollama
 from splitrig.services.engines.ollama_attached import OllamaAttached, attached_url
@@ -95,6 +96,8 @@ class Engines:
                 return LlamaCpp(
                     find_llama_server(self._settings.llama_server, extra_env=self._extra_env)
                 )
+            case EngineKind.LLAMA_CPP_PYTHON:
+                return find_llama_cpp_python(self._settings.python, extra_env=self._extra_env)
             case EngineKind.OLLAMA:
                 return Ollama(find_ollama(self._settings.ollama, extra_env=self._extra_env))
             case EngineKind.OLLAMA_ATTACHED:

@@ -1,7 +1,7 @@
 """llama.cpp through its own server, as one of the engines."""
 
 import http.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,12 @@ from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess, launch
-from splitrig.services.engines.rpc_server import RpcServer, check_lendable
+from splitrig.services.engines.rpc_server import (
+    RpcServer,
+    check_lendable,
+    lend_with,
+    lender_failure,
+)
 
 
 class LlamaCpp:
@@ -74,7 +79,7 @@ class LlamaCpp:
         if names is None:
             check_lendable(order.plan)
             count = max(len(request.gpu_ids), 1)
-            lender = RpcServer(self.server, count, on_lines, cancelled)
+            lender = lend_with(self.server, count, on_lines, cancelled)
             names = lender.device_names
             request = _lent(request, lender.endpoint)
         if order.plan is not None and order.plan.split and request.plan.split is None:
@@ -128,15 +133,7 @@ class LlamaCppRun:
 
     def helper_failure(self, tail: Sequence[str]) -> Failure | None:
         """The server that lends the processor ended."""
-        code = self._lender.poll() if self._lender is not None else None
-        if code is None:
-            return None
-        return Failure(
-            message=f"The server that lends the processor ended (exit code {code}).",
-            hint="Launch the engine again.",
-            log_tail=tuple(tail)[-20:],
-            exit_code=code,
-        )
+        return lender_failure(self._lender, tail)
 
     def close(self) -> None:
         """End the server that lends the processor."""
@@ -144,12 +141,18 @@ class LlamaCppRun:
             self._lender.stop()
 
 
-def healthy(port: int, path: str = "/health", timeout_s: float = 2) -> bool:
+def healthy(
+    port: int,
+    path: str = "/health",
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 2,
+) -> bool:
     """Whether a loopback server answers 200; a refused or broken connection is a no."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path)
+            connection.request("GET", path, headers=dict(headers or {}))
             return connection.getresponse().status == http.client.OK
         return False
     finally:

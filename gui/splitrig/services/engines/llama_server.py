@@ -138,13 +138,7 @@ class LlamaServer:
             EngineError: It does not start.
         """
         arguments = ["--rpc", ",".join(rpc)] if rpc else []
-        text = self._output(*arguments, "--list-devices", cancelled=cancelled)
-        return tuple(
-            EngineDevice(
-                name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
-            )
-            for m in _DEVICE_LINE.finditer(text)
-        )
+        return parse_devices(self._output(*arguments, "--list-devices", cancelled=cancelled))
 
     def identify_devices(
         self, model: Path, cancelled: Cancelled = never
@@ -244,6 +238,16 @@ class LlamaServer:
         command = [str(self.path), *arguments]
         _, text = probe(command, self.environment(), way_out=OTHER, cancelled=cancelled)
         return text
+
+
+def parse_devices(text: str) -> tuple[EngineDevice, ...]:
+    """The devices of an output of `--list-devices`."""
+    return tuple(
+        EngineDevice(
+            name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
+        )
+        for m in _DEVICE_LINE.finditer(text)
+    )
 
 
 def find_llama_server(

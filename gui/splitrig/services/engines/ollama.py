@@ -40,7 +40,12 @@ from splitrig.services.engines.ollama_program import OllamaProgram
 from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess, launch
-from splitrig.services.engines.rpc_server import RpcServer, check_lendable
+from splitrig.services.engines.rpc_server import (
+    RpcServer,
+    check_lendable,
+    lend_with,
+    lender_failure,
+)
 from splitrig.services.models.gguf import read_model
 from splitrig.services.models.ollama_overlay import cache_folder, make_overlay
 from splitrig.services.models.ollama_store import model_of
@@ -154,7 +159,7 @@ class Ollama:
             check_lendable(order.plan)
             llama = self.program.llama_server()
             assert llama is not None  # noqa: S101 - it was asked for RPC
-            lender = RpcServer(llama, n_cards, on_lines, cancelled)
+            lender = lend_with(llama, n_cards, on_lines, cancelled)
             names = lender.device_names
             request = replace(request, rpc=(lender.endpoint,), n_threads=request.n_threads or 1)
         choice = self._choose(names, request, version)
@@ -347,15 +352,7 @@ class OllamaRun:
 
     def helper_failure(self, tail: Sequence[str]) -> Failure | None:
         """The server that lends the processor ended."""
-        code = self._lender.poll() if self._lender is not None else None
-        if code is None:
-            return None
-        return Failure(
-            message=f"The server that lends the processor ended (exit code {code}).",
-            hint="Launch the engine again.",
-            log_tail=tuple(tail)[-20:],
-            exit_code=code,
-        )
+        return lender_failure(self._lender, tail)
 
     def close(self) -> None:
         """Give up a load, and end the server that lends the processor."""

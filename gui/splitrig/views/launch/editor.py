@@ -131,13 +131,17 @@ class Editor(QWidget):
         if self.no_card.action_button is not None:
             self.no_card.action_button.setVisible(not usable)
 
-    def show_state(self, phase: Phase, plan: Plan | None, words: str) -> None:
+    def show_state(
+        self, phase: Phase, plan: Plan | None, words: str, *, blocked: bool = False
+    ) -> None:
         """Lock or open the choices, show the face that belongs to the phase, and the foot."""
-        fits = plan is not None and plan.fits
+        fits = plan is not None and plan.fits and not blocked
         self._column.setEnabled(not phase.active)
         self.start.setVisible(not phase.active)
         self.start.setEnabled(fits)
-        self.anyway.setVisible(not phase.active and plan is not None and not fits)
+        self.anyway.setVisible(
+            not phase.active and plan is not None and not plan.fits and not blocked
+        )
         self.stop.setVisible(phase.active)
         self.stop.setEnabled(phase is not Phase.STOPPING)
         face: Panel = self._no_card_panel if self._has_model else self._empty_panel

@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
@@ -58,6 +58,7 @@ class LaunchPage(QWidget):
         log_requested: The user wants to see the engine's log.
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
+        engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
     """
 
     model_chosen = Signal(object)
@@ -67,6 +68,7 @@ class LaunchPage(QWidget):
     log_requested = Signal()
     demo_requested = Signal()
     engine_chosen = Signal(int)
+    engine_wanted = Signal(object)
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class LaunchPage(QWidget):
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
+        self._lost: tuple[str, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
@@ -147,6 +150,7 @@ class LaunchPage(QWidget):
 
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.cards.switched.connect(self._on_switched)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
@@ -212,6 +216,23 @@ class LaunchPage(QWidget):
         if self.editor.empty.second_button is not None:
             self.editor.empty.second_button.setVisible(demo is not None)
 
+    def show_engine_found(
+        self, kind: EngineKind, build: str | None, error: SplitRigError | None
+    ) -> None:
+        """What an engine says of itself, or why it cannot be used; of another one it is dropped."""
+        if kind is not self.planner.engine:
+            return
+        self.planner.engine_build, self.planner.engine_error = build, error
+        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        self._show_rules()
+        self._replan()
+
+    def _show_rules(self) -> None:
+        rules = self.planner.rules
+        self.editor.knobs.show_rules(rules)
+        self.planner.knobs = self.editor.knobs.knobs
+        self.editor.split.show_rules(rules)
+
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, by id, with the reason."""
@@ -276,17 +297,26 @@ class LaunchPage(QWidget):
     @property
     def can_start(self) -> bool:
         """A plan that fits is there and nothing runs."""
-        fits = self.plan is not None and self.plan.fits
+        fits = self.plan is not None and self.plan.fits and not self.planner.obstacle
         return fits and not self._status.phase.active
 
     @Slot()
     def start(self) -> None:
         """Press Start; does nothing where there is no plan, or while something runs."""
         request = self.planner.launch_request()
-        if request is not None and self.plan is not None and not self._status.phase.active:
+        free = not self._status.phase.active and not self.planner.obstacle
+        if request is not None and self.plan is not None and free:
             self.start_requested.emit(request, self.plan)
 
     # What the user does
+
+    @Slot(object)
+    def _on_engine(self, kind: EngineKind) -> None:
+        self._lost = self.planner.choose_engine(kind)
+        self.editor.model.engine.show_engine(kind, lost=self._lost)
+        self._show_rules()
+        self._replan()
+        self.engine_wanted.emit(kind)
 
     @Slot(str, bool)
     def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
@@ -374,13 +404,18 @@ class LaunchPage(QWidget):
 
     def _show_start(self) -> None:
         """The foot and what stands above it, by what is chosen and what the engine does."""
-        self.editor.show_state(self._status.phase, self.plan, self._foot_words())
+        obstacle = self.planner.obstacle
+        self.editor.show_state(
+            self._status.phase, self.plan, self._foot_words(), blocked=bool(obstacle)
+        )
 
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
         if self.planner.model is None:
             return "Choose a model first."
+        if self.planner.obstacle:
+            return self.planner.obstacle
         if self.plan is None:
             cards = self.planner.cards
             if any(not card.reason for card in cards):
