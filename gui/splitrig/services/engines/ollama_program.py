@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from splitrig.services.models.ollama_overlay import cache_folder
 OTHER = "Choose another ollama in Settings."
 LOOK_S = 100.0
 """Ollama gives every library 30 s to find cards, on Windows 90."""
+QUIET_S = 0.5
 CLOSED = "127.0.0.1:1"
 """Nobody listens on this port: the version asked for is the program's, not a server's."""
 USUAL = ("/usr/local/bin/ollama", "/usr/bin/ollama", "/snap/bin/ollama", "/opt/ollama/bin/ollama")
@@ -113,8 +115,11 @@ class OllamaProgram:
         found: list[OllamaDevice] = []
         lines: list[str] = []
         done = threading.Event()
+        told_s = time.monotonic()
 
         def read(news: list[str]) -> None:
+            nonlocal told_s
+            told_s = time.monotonic()
             lines.extend(news)
             for line in news:
                 device = read_device(line)
@@ -123,14 +128,19 @@ class OllamaProgram:
                 if all_devices_told(line):
                     done.set()
 
+        def enough() -> bool:
+            # some versions say nothing after the last card
+            quiet = bool(found) and time.monotonic() - told_s > QUIET_S
+            return done.is_set() or quiet or cancelled()
+
         process = launch([str(self.path), "serve"], self.environment(settings), read)
         try:
-            wait_until(process, lambda: done.is_set() or cancelled(), LOOK_S)
+            wait_until(process, enough, LOOK_S)
             ended = process.poll()
         finally:
             process.stop()
             process.close()
-        if ended is not None and not done.is_set():
+        if ended is not None and not found and not done.is_set():
             last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
             raise EngineError(f"{self.path} does not start: {last[:200]}.", OTHER)
         return _named(found)
