@@ -31,6 +31,7 @@ _HINTS = {
 """Ways out that differ from those of a llama-server the user chose."""
 _TIMED_OUT = "timed out waiting for llama"
 _NEEDS_MEMORY = re.compile(r"requires more system memory \(([^)]+)\) than is available \(([^)]+)\)")
+_CUT_SHORT = "exceeds file size"
 _NO_CHAT = ("does not support generate", "does not support chat")
 
 
@@ -189,6 +190,12 @@ def load_failure(
         return Failure(
             message="This model cannot answer: it is made for something else, such as embeddings.",
             hint="Choose a model that chats.",
+            log_tail=tail[-20:],
+        )
+    if _CUT_SHORT in words:
+        return Failure(
+            message=f"The model file is incomplete: {words}.",
+            hint="Download it again, or pull it again.",
             log_tail=tail[-20:],
         )
     code = _exit_code(words)

@@ -100,7 +100,7 @@ def read_manifest(text: str | bytes, name: str) -> tuple[Layer, ...]:
         raise ModelFileError(f"{broken}: it names no layers.", way_out)
     layers = [_layer(entry) for entry in (*entries, manifest.get("config"))]
     found = tuple(layer for layer in layers if layer is not None)
-    if len(found) < len(entries):
+    if len(found) < len(layers):
         raise ModelFileError(f"{broken}: a layer has no proper digest.", way_out)
     kinds = {layer.media_type for layer in found}
     if MODEL_LAYER not in kinds:
