@@ -220,8 +220,8 @@ def _judged(status: EngineStatus) -> EngineStatus:
     wrong = compare(status.plan, status.device_names, status.actual)
     if status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED:
         return replace(status, mismatches=_off_the_cards(status.log))
-    if wrong and status.request is not None and status.request.engine is EngineKind.OLLAMA:
-        wrong = (not_honoured(status.build, status.plan.split), *wrong)
+    if status.request is not None and status.request.engine is EngineKind.OLLAMA:
+        wrong = (*_ratio_lost(status, status.plan), *wrong)
     layers = _named_layers(status.log)
     if not layers and not wrong:
         # Layers lie on the cards in order, so the same bytes on each are the same layers.
@@ -282,6 +282,17 @@ def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
         )
         for name in (*named, HOST)
     }
+
+
+def _ratio_lost(status: EngineStatus, plan: Plan) -> tuple[str, ...]:
+    """That weights lie elsewhere although Ollama was given a ratio, which it may not know."""
+    pairs = zip(status.device_names, plan.devices, strict=False)
+    moved = any(
+        abs((status.actual.get(name, Buffers()).model_bytes or 0) - device.model_bytes)
+        > LOG_STEP_BYTES
+        for name, device in pairs
+    )
+    return (not_honoured(status.build, plan.split),) if moved and len(plan.devices) > 1 else ()
 
 
 def _off_the_cards(log: LoadLog) -> tuple[str, ...]:
