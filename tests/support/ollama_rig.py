@@ -53,6 +53,8 @@ def running_ollama(
     """Run an Ollama on the processor, with one model."""
     store, port, log = folder / "models", free_port(), folder / "ollama-of-the-user.log"
     name = add_model(store, gguf, "smollm2")
+    # Ollama asks for a way of loading else that the llama-server of the engine wheel does not know.
+    set_parameters(store, name, {"use_mmap": True})
     settings = {
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(store),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from splitrig.core.engine import Failure
 from splitrig.core.engine_failure import explain_exit
-from splitrig.core.engine_log import LoadLog, TroubleKind
+from splitrig.core.engine_log import LoadLog, Trouble, TroubleKind, add_event, read_line
 from splitrig.core.errors import EngineError
 
 LOOK = "Look at Ollama's log."
@@ -199,8 +199,11 @@ def load_failure(
             log_tail=tail[-20:],
         )
     code = _exit_code(words)
+    said = read_line(words) if not log.troubles else None
+    if isinstance(said, Trouble):
+        log = add_event(log, said)
     if log.troubles or code is not None:
-        failure = explain_exit(log, exit_code=code, tail=tail, names=names)
+        failure = explain_exit(log, exit_code=code, tail=tail or (words,), names=names)
         kind = log.troubles[0].kind if log.troubles else None
         return replace(failure, hint=_HINTS.get(kind, failure.hint) if kind else failure.hint)
     if _TIMED_OUT in words:

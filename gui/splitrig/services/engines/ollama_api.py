@@ -8,11 +8,13 @@ a client of its own, which fails when `OLLAMA_HOST` has a value it cannot read.
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,14 +110,15 @@ class LoadedModel:
         n_bytes: Everything it takes, bytes.
         on_cards_bytes: Of that, in the memory of cards (all of them together), bytes.
         n_ctx: Context, tokens; `None` in old versions.
-        forever: It stays without a request until it is unloaded.
+        lasts_s: How long it stays without a request, counted from now, seconds; `None` until it
+            is unloaded.
     """
 
     name: str
     n_bytes: int
     on_cards_bytes: int
     n_ctx: int | None = None
-    forever: bool = False
+    lasts_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +191,7 @@ class OllamaApi:
                 n_bytes=_number(entry, "size") or 0,
                 on_cards_bytes=_number(entry, "size_vram") or 0,
                 n_ctx=_number(entry, "context_length"),
-                # a keep_alive without end is one of 292 years
-                forever=_text(entry, "expires_at")[:4] > "2200",
+                lasts_s=_seconds_until(_text(entry, "expires_at")),
             )
             for entry in entries
         )
@@ -237,20 +239,30 @@ class OllamaApi:
         wait = self._answer_s if timeout_s is None else timeout_s
         self._one("POST", "/api/generate", body, "unload the model", model=name, wait=wait)
 
-    def release(
-        self, name: str, options: Mapping[str, Any], timeout_s: float | None = None
+    def keep(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        seconds: float,
+        timeout_s: float | None = None,
     ) -> None:
-        """Let a loaded model stay as long as the server does by itself.
+        """Let a loaded model stay for so long without a request.
 
         Args:
             name: Of the model.
             options: Those it was loaded with; others would load it anew.
-            timeout_s: Longest wait, seconds.
+            seconds: From now.
+            timeout_s: Longest wait for the answer, seconds.
 
         Raises:
             EngineError: It does not answer, or has no such model.
         """
-        body = {"model": name, "stream": False, "options": dict(options)}
+        body = {
+            "model": name,
+            "stream": False,
+            "options": dict(options),
+            "keep_alive": max(round(seconds), 1),
+        }
         wait = self._answer_s if timeout_s is None else timeout_s
         self._one("POST", "/api/generate", body, "keep the model", model=name, wait=wait)
 
@@ -457,6 +469,18 @@ def holds(api: OllamaApi, name: str) -> LoadedModel | None:
     """
     wanted = full_name(name)
     return next((model for model in api.running() if full_name(model.name) == wanted), None)
+
+
+def _seconds_until(moment: str) -> float | None:
+    """Seconds until a moment as Go writes it; `None` for none, and for one 292 years away."""
+    match = re.fullmatch(r"(\d{4})(-\S+?)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", moment)
+    if match is None or match[1] > "2200":
+        return None
+    try:
+        at = datetime.fromisoformat(match[1] + match[2] + match[3])
+    except ValueError:
+        return None
+    return max((at - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _entries(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

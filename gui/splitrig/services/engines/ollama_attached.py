@@ -234,8 +234,8 @@ class AttachedModel:
         with suppress(EngineError):  # a server that is gone holds nothing
             if self._before is None:
                 self._api.unload(self._name, UNLOAD_S)
-            elif not self._before.forever:
-                self._api.release(self._name, self._options, UNLOAD_S)
+            elif (seconds := self._before.lasts_s) is not None:
+                self._api.keep(self._name, self._options, seconds, UNLOAD_S)
         self._ended.set()
 
     def close(self) -> None:
@@ -246,10 +246,10 @@ class AttachedModel:
     def _tell(self, model: LoadedModel | None) -> None:
         """Put into the log what the server holds for us."""
         lines = [f"Ollama {self._version} at {self._api.url}"]
-        if model is not None:
+        if model is not None and model.n_bytes:  # it counts nothing on the processor
             lines.append(placement_line(model.name, model.n_bytes, model.on_cards_bytes))
-            if model.n_ctx is not None:
-                lines.append(f"{model.name} has a context of {model.n_ctx} tokens")
+        if model is not None and model.n_ctx is not None:
+            lines.append(f"{model.name} has a context of {model.n_ctx} tokens")
         if self._log is not None:
             self._log.write(("\n".join(lines) + "\n").encode())
         self._on_lines(lines)
