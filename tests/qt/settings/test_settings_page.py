@@ -48,3 +48,14 @@ def test_a_path_without_a_file_is_marked_and_not_taken(
         edit.setText(str(there))
         edit.editingFinished.emit()
     assert told.args[0].engine.llama_server == there
+
+
+def test_a_line_of_text_is_taken_without_the_blanks_around_it(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    edit = control(page, "Address of a running Ollama")
+    assert isinstance(edit, QLineEdit)
+    with qtbot.waitSignal(page.changed) as told:
+        edit.setText(" 127.0.0.1:8888 ")
+        edit.editingFinished.emit()
+    assert told.args[0].engine.ollama_url == "127.0.0.1:8888"
