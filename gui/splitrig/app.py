@@ -6,6 +6,7 @@ after it, everything else. The second step's imports stand in the methods that n
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -21,8 +22,9 @@ from PySide6.QtWidgets import QApplication
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
-    from splitrig.services.engines.supervisor import EngineLogLines
+    from splitrig.services.engines.line_feed import EngineLogLines
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -147,6 +149,8 @@ class Desktop(QObject):
         self._start_sampler(demo=demo)
         self._open_first_model(model)
         self.pump.start()
+        # What is here now stays; without this every full collection goes through it for 50 ms.
+        gc.freeze()
         self.completed.emit()
 
     def _build_services(self) -> None:
@@ -177,6 +181,7 @@ class Desktop(QObject):
         )
 
     def _build_pages(self) -> None:
+        from splitrig.services.report_facts import report_facts
         from splitrig.views.chat.page import ChatPage
         from splitrig.views.launch.page import LaunchPage
         from splitrig.views.logs.page import LogsPage
@@ -188,6 +193,7 @@ class Desktop(QObject):
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
+        self.logs_page.set_report_facts(report_facts())
         self.settings_page = SettingsPage(theme, self._settings)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
@@ -213,7 +219,6 @@ class Desktop(QObject):
         for listener in (
             self.strip.show_engine,
             launch.show_status,
-            self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
@@ -232,6 +237,7 @@ class Desktop(QObject):
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
+        engine.told.connect(self._on_told)
         engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
@@ -261,6 +267,8 @@ class Desktop(QObject):
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.logs_page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        self.logs_page.save_requested.connect(self._on_save_log)
         self.window.close_requested.connect(self._app.quit)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
@@ -362,7 +370,9 @@ class Desktop(QObject):
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
+        from splitrig.services.report_facts import report_facts
 
+        self.logs_page.set_report_facts(report_facts(rig))
         self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
 
     @Slot(object)
@@ -432,7 +442,13 @@ class Desktop(QObject):
         shown = self.engine.status
         ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
         talks_to = ready[0] if ready else shown
-        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self.chat.set_endpoint(
+            talks_to.url if ready else None,
+            talks_to.api_key if ready else None,
+            model=talks_to.served_model,
+            dialect=talks_to.dialect,
+            load_options=attached_options(talks_to.request),
+        )
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
@@ -451,8 +467,13 @@ class Desktop(QObject):
             self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
 
     @Slot(object)
-    def _on_lines(self, news: EngineLogLines) -> None:
-        self.logs_page.add_lines(news.lines)
+    def _on_told(self, status: EngineStatus) -> None:
+        self.logs_page.show_status(status, log_name(status))
+
+    @Slot(object, int)
+    def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
+        name = log_name(self.engine.status_of(news.slot))
+        self.logs_page.add_lines(news.lines, name, skipped)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""
@@ -520,6 +541,15 @@ class Desktop(QObject):
     def _save_settings(self) -> None:
         try:
             self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot(object, str)
+    def _on_save_log(self, path: Path, text: str) -> None:
+        from splitrig.services.store.text_file import save_text
+
+        try:
+            save_text(path, text)
         except StoreError as error:
             self.window.show_error(error)
 

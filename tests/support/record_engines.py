@@ -5,6 +5,7 @@ PYTHONPATH, after `./test` has built the engines. Paths of this machine are repl
 """
 
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,9 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 from tests.support.ollama_store import add_model
 from tests.support.provisioned import FOUND, llama_cpp_python_install, ollama_built
 from tests.support.real_process import ask, clean_environment, running
@@ -27,6 +29,8 @@ from splitrig.services.engines.rpc_server import lend_with
 from splitrig.services.models.demo import demo_model
 
 RECORDED = Path(__file__).parents[1] / "recorded"
+GRAPH = re.compile(r"^(create_tensor|llama_graph_n_input_tensors): .*\n", re.MULTILINE)
+"""Some 1,500 lines of the bindings' log that say nothing of devices; left out."""
 LAUNCHER = Path(llama_cpp_launcher.__file__)
 
 
@@ -43,6 +47,7 @@ class Recorder:
         """Keep a text under this name."""
         for path, shown in self.replaced:
             text = text.replace(path, shown)
+        text = re.sub(r"\S*/(?=vendor/llama\.cpp/)", "SOURCE/", text)
         text = re.sub(r"ssh-ed25519 \S+", "ssh-ed25519 AAAA", text)
         (self.folder / name).write_text(text, encoding="utf-8")
 
@@ -88,7 +93,28 @@ def record_llama_cpp_python(model: Path, scratch: Path) -> None:
             recorder.fetch("bad_request.json", f"{url}/chat/completions", '{"messages":1}')
     finally:
         rpc.stop()
-    recorder.write("rpc_3_1.log", log.read_text())
+    recorder.write("rpc_3_1.log", GRAPH.sub("", log.read_text()))
+    text = scratch / "text.gguf"
+    text.write_text("not a model")
+    recorder.replaced.append((str(scratch), "HOME"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), EmptyRegistry) as taken:
+        own = ["-m", "llama_cpp.server", "--model"]
+        for name, arguments in {
+            "dead_rpc.log": [LAUNCHER, "--rpc", f"127.0.0.1:{free_port()}", "--model", model],
+            "missing_file.log": [*own, scratch / "none.gguf"],
+            "text_file.log": [*own, text],
+            "port_taken.log": [*own, model, "--port", str(taken.server_port)],
+            "out_of_memory.log": [*own, model, "--n_ctx", "400000"],
+        }.items():
+            done = subprocess.run(
+                ["prlimit", f"--as={6 << 30}", env.python, *arguments],
+                env={**environment, "GGML_NO_BACKTRACE": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            print(f"{name}: exit code {done.returncode}")
+            recorder.write(name, GRAPH.sub("", done.stdout.decode()))
 
 
 class EmptyRegistry(BaseHTTPRequestHandler):
@@ -104,7 +130,7 @@ class EmptyRegistry(BaseHTTPRequestHandler):
 @contextmanager
 def empty_registry() -> Iterator[int]:
     """Its port on loopback."""
-    server = HTTPServer(("127.0.0.1", 0), EmptyRegistry)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyRegistry)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -159,6 +185,25 @@ def record_ollama(model: Path, scratch: Path) -> None:
             pull = f'{{"model":"http://127.0.0.1:{registry}/library/tiny","insecure":true}}'
             recorder.fetch("pull_not_found.ndjson", f"{url}/pull", pull)
     recorder.write("vulkan_3_1.log", log.read_text())
+    cut = scratch / "cut.gguf"
+    with model.open("rb") as whole:
+        cut.write_bytes(whole.read(40_000_000))
+    broken = add_model(store, cut, "broken")
+    with running(command, log, env=environment, ready_at=f"{url}/version"):
+        recorder.fetch("load_truncated.json", f"{url}/generate", f'{{"model":"{broken}"}}')
+        request = urllib.request.Request(f"{url}/chat", chat.encode())
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            first = reply.readline()
+            engines = psutil.Process().children(recursive=True)
+            next(p for p in engines if p.name() == "llama-server").kill()
+            recorder.write("chat_engine_killed.ndjson", (first + reply.read()).decode())
+    recorder.write("failures.log", log.read_text())
+    # 524,288 cells need 11 GiB, and the two cards have 2 GiB each
+    huge = {"OLLAMA_NUM_PARALLEL": "64", "OLLAMA_CONTEXT_LENGTH": "8192"}
+    environment |= {**huge, "GGML_NO_BACKTRACE": "1"}
+    with running(command, log, env=environment, ready_at=f"{url}/version"):
+        recorder.fetch("load_out_of_memory.json", f"{url}/generate", named + "}")
+    recorder.write("out_of_memory.log", log.read_text())
 
 
 def main() -> int:

@@ -6,8 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
@@ -31,8 +29,9 @@ from splitrig.core.plan import Plan
 from splitrig.core.share import is_open, network_urls
 from splitrig.services.engines.engine import Order, Run
 from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.load_progress import LoadProgress
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ports import check_port, free_port, lan_addresses
 from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
@@ -40,8 +39,6 @@ from splitrig.services.mailbox import Mailbox
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 2000
-PENDING_LINES = 1000
-"""Lines kept for the window between two posts; of a flood it sees the last ones."""
 BIND_S = 2.0
 """A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
@@ -51,14 +48,6 @@ LOG_S = 1.0
 PORT_TRIES = 3
 COUNT_EVERY_S = 5.0
 """How often a ready engine's processes are looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLogLines:
-    """New lines of an engine's output."""
-
-    lines: tuple[str, ...]
-    slot: int = 1
 
 
 class Supervisor:
@@ -87,7 +76,7 @@ class Supervisor:
         self._slot = slot
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._pending: deque[str] = deque(maxlen=PENDING_LINES)
+        self._feed = LineFeed(slot)
         self._stop = threading.Event()
         self._run_number = 0
         self._dots = 0
@@ -195,7 +184,7 @@ class Supervisor:
                 check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_path(run))
+            file = LogFile(self._log_dir, self._log_name(run))
             self._dots = 0
             try:
                 process = run.start(port, key, self._reader_of(number, run), file)
@@ -227,10 +216,9 @@ class Supervisor:
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
 
-    def _log_path(self, run: Run) -> Path:
+    def _log_name(self, run: Run) -> str:
         """The first engine's file has the plain name; those beside it are numbered."""
-        number = "" if self._slot == 1 else f"-{self._slot}"
-        return self._log_dir / f"{run.log_name}{number}.log"
+        return run.log_name if self._slot == 1 else f"{run.log_name}-{self._slot}"
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
@@ -295,7 +283,7 @@ class Supervisor:
     def _on_lines(self, number: int, run: Run, lines: list[str]) -> None:
         """Keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
-        self._pending.extend(lines)
+        self._feed.add(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
@@ -307,17 +295,12 @@ class Supervisor:
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
-        told = tuple(line for line in lines if "lient connection" not in line)
-        self._pending.extend(told)
+        self._feed.add([line for line in lines if "lient connection" not in line])
 
     def _post_lines(self) -> None:
         """Post what came since the last time, bounded however much that was."""
-        lines: list[str] = []
-        with suppress(IndexError):
-            while len(lines) < PENDING_LINES:
-                lines.append(self._pending.popleft())
-        if lines:
-            self._mailbox.post(EngineLogLines(tuple(lines), self._slot))
+        if (news := self._feed.take()) is not None:
+            self._mailbox.post(news)
 
 
 def _own_fault(unexpected: Exception) -> Failure:
