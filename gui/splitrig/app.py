@@ -6,6 +6,7 @@ after it, everything else. The second step's imports stand in the methods that n
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
-    from splitrig.services.engines.supervisor import EngineLogLines
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
 log = logging.getLogger(__name__)
+
+FIRST_PROOF = 3
+"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._readings = 0
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -144,6 +148,8 @@ class Desktop(QObject):
         self._start_sampler(demo=demo)
         self._open_first_model(model)
         self.pump.start()
+        # What is here now stays; without this every full collection goes through it for 50 ms.
+        gc.freeze()
         self.completed.emit()
 
     def _build_services(self) -> None:
@@ -174,6 +180,7 @@ class Desktop(QObject):
         )
 
     def _build_pages(self) -> None:
+        from splitrig.services.report_facts import report_facts
         from splitrig.views.chat.page import ChatPage
         from splitrig.views.launch.page import LaunchPage
         from splitrig.views.logs.page import LogsPage
@@ -185,6 +192,7 @@ class Desktop(QObject):
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
+        self.logs_page.set_report_facts(report_facts())
         self.settings_page = SettingsPage(theme, self._settings)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
@@ -225,10 +233,11 @@ class Desktop(QObject):
         ):
             engine.engines_changed.connect(all_listener)
         engine.failed_unseen.connect(self._on_failed_unseen)
+        engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
-        engine.lines_added.connect(self._on_lines)
+        engine.lines_added.connect(self.logs_page.add_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
         launch.stop_requested.connect(engine.stop)
@@ -257,6 +266,8 @@ class Desktop(QObject):
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.logs_page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        self.logs_page.save_requested.connect(self._on_save_log)
         self.window.close_requested.connect(self._app.quit)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
@@ -344,14 +355,23 @@ class Desktop(QObject):
     @Slot(object)
     def _on_sampled(self, rig: Rig) -> None:
         from splitrig.core.advice import advise
+        from splitrig.core.verify import verify
 
+        status = self.engine.status
+        # a reading that was taken before it was ready proves nothing
+        self._readings = self._readings + 1 if status.phase is Phase.READY else 0
+        if self._readings >= FIRST_PROOF:
+            before = self.engine.before(status.slot)
+            self.launch_page.show_findings(verify(status, before, rig, status.pids))
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
+        from splitrig.services.report_facts import report_facts
 
+        self.logs_page.set_report_facts(report_facts(rig))
         self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
 
     @Slot(object)
@@ -434,16 +454,16 @@ class Desktop(QObject):
         if not self.chat.busy:
             self._show_rate(0.0 if ready else None)
 
+    @Slot(int)
+    def _on_shown(self, _slot: int) -> None:
+        self._readings = 0
+
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
         failure = status.failure
         if failure is not None:
             name = f"Engine {status.slot} ({model_stem(status)})"
             self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
-
-    @Slot(object)
-    def _on_lines(self, news: EngineLogLines) -> None:
-        self.logs_page.add_lines(news.lines)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""
@@ -511,6 +531,15 @@ class Desktop(QObject):
     def _save_settings(self) -> None:
         try:
             self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot(object, str)
+    def _on_save_log(self, path: Path, text: str) -> None:
+        from splitrig.services.store.text_file import save_text
+
+        try:
+            save_text(path, text)
         except StoreError as error:
             self.window.show_error(error)
 

@@ -42,6 +42,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
@@ -68,6 +69,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_ollama_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="0.0.0.0 opens it to the network, with the key",
+    )
     parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
 
 
@@ -118,7 +125,7 @@ def _wanted(
     """
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
-        return attached_request(model, model_name, plan_request(options, 0))
+        return attached_request(model, model_name, plan_request(options, 0), options.host)
     rpc = endpoints(options.rpc) if options.rpc is not None else ()
     n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
     devices, names = engine_devices(engines, rig, model, rpc, n_lent, kind=kind, stopped=stopped)
@@ -132,6 +139,7 @@ def _wanted(
         devices=names,
         rpc=rpc,
         port=options.port,
+        host=options.host,
         engine=kind,
         model_name=model_name,
     )
@@ -292,6 +300,7 @@ def _say_json(status: EngineStatus) -> None:
     if status.phase is Phase.READY:
         news |= {
             "url": status.url,
+            "network_urls": list(status.network_urls),
             "api_key": status.api_key,
             "pid": status.pid,
             "build": status.build,
@@ -315,6 +324,8 @@ def _say_text(status: EngineStatus) -> None:
         case Phase.READY:
             key = f" with the key {status.api_key}" if status.api_key else ""
             print(f"Ready at {status.url}{key}")
+            if status.network_urls:
+                print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):

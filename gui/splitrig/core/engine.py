@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
+from splitrig.core.share import LOOPBACK
 
 
 class EngineKind(StrEnum):
@@ -57,7 +58,8 @@ class LaunchRequest:
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
         rpc: RPC endpoints `host:port` that lend devices.
-        port: TCP port on loopback; 0 picks a free one.
+        port: TCP port; 0 picks a free one.
+        host: Address to listen on; anything but loopback only after the user said so.
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
         log_layers: Let the engine say where each layer goes; costs some log lines per token.
@@ -72,6 +74,7 @@ class LaunchRequest:
     devices: tuple[str, ...] = ()
     rpc: tuple[str, ...] = ()
     port: int = 0
+    host: str = LOOPBACK
     n_threads: int | None = None
     warmup: bool = True
     log_layers: bool = False
@@ -137,7 +140,9 @@ class EngineStatus:
         device_names: The engine's device for each card of the plan, in order.
         command: The command that was run, for showing (no key in it).
         pid: Of the engine process; `None` for one that was not started here.
+        pids: That process and all below it, looked at every few seconds.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
+        network_urls: Addresses for other machines; empty unless it was opened to them.
         api_key: Bearer token for `url`; `None` where the engine takes none.
         served_model: What a request has to name as its model; `None` where it need not.
         dialect: How to speak to it.
@@ -161,7 +166,9 @@ class EngineStatus:
     device_names: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     pid: int | None = None
+    pids: frozenset[int] = frozenset()
     url: str | None = None
+    network_urls: tuple[str, ...] = ()
     api_key: str | None = None
     served_model: str | None = None
     dialect: Dialect = Dialect.OPENAI

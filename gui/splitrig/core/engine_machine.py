@@ -55,6 +55,7 @@ class Spawned:
     api_key: str | None
     command: tuple[str, ...]
     device_names: tuple[str, ...]
+    network_urls: tuple[str, ...] = ()
     served_model: str | None = None
     dialect: Dialect = Dialect.OPENAI
 
@@ -82,6 +83,13 @@ class Healthy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """These processes are the engine's own."""
+
+    pids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
     """The user, or the end of the program, wants it gone."""
 
@@ -106,7 +114,7 @@ class Broken:
     failure: Failure
 
 
-EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | StopAsked | Exited | Broken
+EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | Counted | StopAsked | Exited | Broken
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 _STEP_AFTER = {
@@ -136,8 +144,8 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             if status.phase is Phase.STOPPING:
                 return _ended(status, Phase.STOPPED)
             return replace(_ended(status, Phase.FAILED), failure=event.failure)
-        case Logged() if status.phase in (*_LOADING, Phase.READY):
-            return _logged(status, event)
+        case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
+            return _observed(status, event)
         case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
     return status
@@ -153,6 +161,7 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
                 api_key=event.api_key,
                 command=event.command,
                 device_names=event.device_names,
+                network_urls=event.network_urls,
                 served_model=event.served_model,
                 dialect=event.dialect,
                 log=LoadLog(),
@@ -164,6 +173,12 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
             return status if share == status.progress else replace(status, progress=share)
         case Healthy():
             return _ready(status, event.time_s)
+
+
+def _observed(status: EngineStatus, event: Logged | Counted) -> EngineStatus:
+    if isinstance(event, Logged):
+        return _logged(status, event)
+    return status if event.pids == status.pids else replace(status, pids=event.pids)
 
 
 def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
@@ -250,7 +265,9 @@ def _ended(status: EngineStatus, phase: Phase) -> EngineStatus:
         status,
         phase=phase,
         pid=None,
+        pids=frozenset(),
         url=None,
+        network_urls=(),
         api_key=None,
         progress=None,
         step="",

@@ -59,6 +59,7 @@ class EngineRules:
         refusals: Why it does not take the others.
         one_cache_type: Keys and values of the KV cache have the same type.
         lends: It can use cards that the processor lends, as on the demo rig.
+        no_network: Why it must not be opened to other machines; empty where it may.
         only_on: The one system it runs on, as `sys.platform`; empty for all.
     """
 
@@ -73,6 +74,7 @@ class EngineRules:
     refusals: tuple[tuple[Knob, str], ...] = ()
     one_cache_type: bool = False
     lends: bool = True
+    no_network: str = ""
     only_on: str = ""
 
     @property
@@ -101,6 +103,7 @@ RULES = {
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
         says="reads GGUF files and its own models, splits by layers",
+        no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
         kind=EngineKind.OLLAMA_ATTACHED,
@@ -115,6 +118,7 @@ RULES = {
             for knob in (Knob.KEYS, Knob.VALUES, Knob.REQUESTS, Knob.FLASH)
         ),
         lends=False,
+        no_network="Whoever started this Ollama chose its address.",
     ),
     EngineKind.VLLM: EngineRules(
         kind=EngineKind.VLLM,

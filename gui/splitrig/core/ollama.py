@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import HostPlan, Plan, PlanRequest
+from splitrig.core.share import is_open
 from splitrig.core.split import split_argument, split_text
 from splitrig.core.units import number_text
 
@@ -164,6 +165,23 @@ def check_request(request: LaunchRequest, n_cards: int, version: str) -> None:
             f"Ollama {version} knows no KV cache of {plan.cache_type_k}.",
             f"Choose {', '.join(_OLD_CACHE_TYPES)}, or update Ollama.",
         )
+
+
+def stay_home(request: LaunchRequest) -> None:
+    """Refuse to open it to other machines.
+
+    Raises:
+        EngineError: That is what was asked.
+    """
+    if not is_open(request.host):
+        return
+    if request.engine is EngineKind.OLLAMA_ATTACHED:
+        message = "Whoever started this Ollama chose its address; it cannot be opened from here."
+        raise EngineError(message, "Set OLLAMA_HOST where it is started.")
+    raise EngineError(
+        "Ollama knows no key: everybody on the network could use it and delete its models.",
+        "Leave it on this machine, or choose llama.cpp, which takes a key.",
+    )
 
 
 def choose_cards(

@@ -38,7 +38,8 @@ class EngineSettings(_Section):
         Path | None,
         Field(
             title="llama-server",
-            description="Empty: the one that came with SplitRig, else the one on PATH.",
+            description="Empty: the newest one downloaded, else the one that came with SplitRig, "
+            "else the one on PATH.",
             json_schema_extra={"file": True},
         ),
     ] = None

@@ -12,7 +12,7 @@ from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import HostPlan, Plan, PlanRequest
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.mailbox import Mailbox
 
 REQUEST = LaunchRequest(model=Path("m.gguf"), plan=PlanRequest())
@@ -127,13 +127,13 @@ def test_a_start_that_cannot_be_tried_is_an_error_and_changes_nothing(s: Setup) 
     assert s.bridge.shown == DRAFT
 
 
-def test_lines_say_whose_they_are(s: Setup) -> None:
-    got: list[EngineLogLines] = []
-    s.bridge.lines_added.connect(got.append)
-    s.mailbox.post(EngineLogLines(("a", "b"), 2))
+def test_lines_say_whose_they_are_and_how_many_are_missing(s: Setup) -> None:
+    got: list[tuple[object, ...]] = []
+    s.bridge.lines_added.connect(lambda *news: got.append(news))
+    s.mailbox.post(EngineLogLines(("a", "b"), "llama.cpp 2"))
+    s.mailbox.post(EngineLogLines(("z",), "llama.cpp 2", 7))
     s.pump.drain()
-    assert got == [EngineLogLines(("a", "b"), 2)]
-    assert list(s.bridge.lines) == ["a", "b"]
+    assert got == [(("a", "b"), "llama.cpp 2", 0), (("z",), "llama.cpp 2", 5)]
 
 
 def test_the_shown_status_is_the_last_one(s: Setup) -> None:

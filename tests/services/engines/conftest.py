@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.services.engines.guarded import Child, Start
 from tests.support.provisioned import (
     LlamaCppPythonEnv,
     OllamaInstall,
@@ -21,7 +23,8 @@ from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.engines import DevicesFound, Engines
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
@@ -174,3 +177,19 @@ def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watche
         return watched
 
     return start
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Launches process trees; they are stopped afterwards."""
+    children: list[Child] = []
+
+    def begin(*command: str, **options: Any) -> Child:
+        child = Child(list(command), **options)
+        children.append(child)
+        return child
+
+    yield begin
+    for child in children:
+        child.process.stop()
+        child.process.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.services.engines.conftest import planned
-from tests.services.engines.processes import running
+from tests.services.engines.processes import running, wait_for
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.errors import EngineError
@@ -20,7 +20,7 @@ from splitrig.core.settings import EngineSettings
 from splitrig.core.units import MIB
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import MOST_ENGINES, Fleet
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.mailbox import Mailbox
 
 RIG = Rig(time_s=0)
@@ -33,14 +33,14 @@ class Watched:
         self.mailbox = Mailbox()
         self.engines = Engines(self.mailbox, EngineSettings(llama_server=binary), extra_env=env)
         self.fleet = Fleet(self.mailbox, self.engines, log_dir=folder, start_timeout_s=60)
-        self.lines: dict[int, list[str]] = {}
+        self.lines: dict[str, list[str]] = {}
 
     def wait(self, slot: int, phase: Phase, most_s: float = 60) -> EngineStatus:
         deadline = time.monotonic() + most_s
         while True:
             for item in self.mailbox.drain():
                 if isinstance(item, EngineLogLines):
-                    self.lines.setdefault(item.slot, []).extend(item.lines)
+                    self.lines.setdefault(item.source, []).extend(item.lines)
             status = self.fleet.statuses[slot - 1]
             if status.phase is phase:
                 return status
@@ -96,11 +96,16 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
     assert round((first.actual["RPC0"].model_bytes or 0) / MIB, 2) == 50.73
     assert first.mismatches == second.mismatches == ()
     assert first.url != second.url
+    for slot, pid in ((1, first.pid), (2, second.pid)):
+        wait_for(lambda slot=slot: fleet.statuses[slot - 1].pids != frozenset())
+        assert pid in fleet.statuses[slot - 1].pids
     assert (ask(first, first.api_key), ask(second, second.api_key)) == (200, 200)
     assert ask(second, first.api_key) == 401
-    for slot, name in ((1, "llama-server.log"), (2, "llama-server-2.log")):
-        assert any("model buffer size" in line for line in watched.lines[slot])
-        assert "model buffer size" in (tmp_path / "logs" / name).read_text()
+    for source in ("llama.cpp 1", "llama.cpp 2"):
+        assert any("model buffer size" in line for line in watched.lines[source])
+    files = sorted((tmp_path / "logs").iterdir())
+    assert len(files) == 2
+    assert all("model buffer size" in file.read_text() for file in files)
 
     fleet.stop(1)
     watched.wait(1, Phase.STOPPED)

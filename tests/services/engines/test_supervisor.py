@@ -21,6 +21,7 @@ from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.plan import PlanRequest
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
+from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
 
 if sys.platform == "win32":
     pytest.skip("the fake engine is a shell script", allow_module_level=True)
@@ -169,6 +170,21 @@ def test_a_flood_of_log_lines_neither_fills_the_mailbox_nor_hides_the_start(
     items = watched.mailbox.drain()
     assert len(items) < 3000
     assert watched.mailbox.dropped == 0
+
+
+def test_lines_of_a_flood_that_are_not_posted_are_counted_and_in_the_file(
+    start_fake: StartFake, tmp_path: Path
+) -> None:
+    watched = start_fake("flood")
+    wait_for(lambda: watched.supervisor.status.phase is Phase.READY, 60)
+    watched.supervisor.close()
+    gaps = GapCounter()
+    news = [item for item in watched.mailbox.drain() if isinstance(item, EngineLogLines)]
+    posted = sum(len(item.lines) for item in news)
+    skipped = sum(gaps.skipped_before(item) for item in news)
+    (file,) = (tmp_path / "logs").iterdir()
+    assert skipped > 0
+    assert posted + skipped == len(file.read_bytes().splitlines()) > 200_000
 
 
 def test_a_missing_engine_is_one_sentence(watch: Watch, tmp_path: Path) -> None:

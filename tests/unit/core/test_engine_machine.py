@@ -24,6 +24,7 @@ from splitrig.core.engine_machine import (
     Advanced,
     Begun,
     Broken,
+    Counted,
     EngineEvent,
     Exited,
     Healthy,
@@ -315,3 +316,12 @@ def test_a_log_that_is_read_after_the_engine_has_answered_still_counts() -> None
     assert status.mismatches == ()
     assert status.layers == {"RPC0": 24, "RPC1": 7}
     assert status.actual["RPC0"].kv_bytes == 72 * MIB
+
+
+def test_the_processes_of_a_running_engine_are_kept_until_it_ends() -> None:
+    ready = replace(EngineStatus(), phase=Phase.READY, pid=4711)
+    counted = step(ready, Counted(pids=frozenset({4711, 4712})))
+    assert counted.pids == {4711, 4712}
+    assert step(counted, Counted(pids=frozenset({4711, 4712}))) is counted
+    assert step(counted, Exited(exit_code=0)).pids == frozenset()
+    assert step(EngineStatus(), Counted(pids=frozenset({1}))).pids == frozenset()

@@ -9,7 +9,7 @@ from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, Lau
 from splitrig.core.engine_log import LogEvent
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.plan import Plan
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess
 

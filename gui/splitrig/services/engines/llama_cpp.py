@@ -11,7 +11,7 @@ from splitrig.core.engine_log import LogEvent, read_line
 from splitrig.core.gpu import GpuInfo
 from splitrig.services.engines.engine import OnLines, Order
 from splitrig.services.engines.llama_server import LlamaServer
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_server import (

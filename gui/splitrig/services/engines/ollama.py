@@ -30,14 +30,15 @@ from splitrig.core.ollama import (
     private_name,
     serve_environment,
     shown_command,
+    stay_home,
 )
 from splitrig.core.ollama_failure import OllamaGoneError, OllamaToldError, load_failure
 from splitrig.core.ollama_log import answered_load, read_ollama_line
 from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ollama_api import OllamaApi
 from splitrig.services.engines.ollama_load import OllamaLoad
 from splitrig.services.engines.ollama_program import OllamaProgram
-from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_server import (
@@ -144,6 +145,7 @@ class Ollama:
             EngineError: It cannot do what is asked.
         """
         version = self.program.version(cancelled)
+        stay_home(order.request)
         request, names, lender = order.request, order.names, None
         n_cards = len(names) if names is not None else max(len(request.gpu_ids), 1)
         check_request(request, n_cards, version)

@@ -6,8 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
@@ -16,6 +14,7 @@ from splitrig.core.engine_machine import (
     Advanced,
     Begun,
     Broken,
+    Counted,
     EngineEvent,
     Exited,
     Healthy,
@@ -24,22 +23,23 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
+from splitrig.core.engine_words import NAMES
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
+from splitrig.core.share import is_open, network_urls
 from splitrig.services.engines.engine import Order, Run
 from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.load_progress import LoadProgress
-from splitrig.services.engines.output import LogFile
-from splitrig.services.engines.ports import check_port, free_port
-from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.ports import check_port, free_port, lan_addresses
+from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 2000
-PENDING_LINES = 1000
-"""Lines kept for the window between two posts; of a flood it sees the last ones."""
 BIND_S = 2.0
 """A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
@@ -47,14 +47,8 @@ WATCH_EVERY_S = 0.1
 LOG_S = 1.0
 """Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLogLines:
-    """New lines of an engine's output."""
-
-    lines: tuple[str, ...]
-    slot: int = 1
+COUNT_EVERY_S = 5.0
+"""How often a ready engine's processes are looked at."""
 
 
 class Supervisor:
@@ -83,7 +77,7 @@ class Supervisor:
         self._slot = slot
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._pending: deque[str] = deque(maxlen=PENDING_LINES)
+        self._feed = LineFeed()
         self._stop = threading.Event()
         self._run_number = 0
         self._dots = 0
@@ -107,6 +101,7 @@ class Supervisor:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
             self._tail.clear()
+            self._feed = LineFeed(f"{NAMES[request.engine]} {self._slot}")
             self._run_number += 1
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
             number = self._run_number
@@ -185,13 +180,13 @@ class Supervisor:
         Returns:
             How it ended; nothing of it runs any more.
         """
-        wanted = run.request.port
+        wanted, host = run.request.port, run.request.host
         for attempt in range(PORT_TRIES):
-            if wanted:
-                check_port(wanted)
+            if wanted or is_open(host):
+                check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_path(run))
+            file = LogFile(self._log_dir, run.log_name)
             self._dots = 0
             try:
                 process = run.start(port, key, self._reader_of(number, run), file)
@@ -205,6 +200,7 @@ class Supervisor:
                     api_key=key if run.takes_key else None,
                     command=run.command(port),
                     device_names=run.device_names,
+                    network_urls=network_urls(host, port, lan_addresses()),
                     served_model=run.served_model,
                     dialect=run.dialect,
                 ),
@@ -221,11 +217,6 @@ class Supervisor:
             if last_try or not self._port_was_taken():
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
-
-    def _log_path(self, run: Run) -> Path:
-        """The first engine's file has the plain name; those beside it are numbered."""
-        number = "" if self._slot == 1 else f"-{self._slot}"
-        return self._log_dir / f"{run.log_name}{number}.log"
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
@@ -244,6 +235,7 @@ class Supervisor:
         """
         begun_s = time.monotonic()
         answered_s: float | None = None
+        counted_s = -COUNT_EVERY_S
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
@@ -251,6 +243,9 @@ class Supervisor:
                 return Broken(failure=failure)
             status = self.status
             if status.phase is Phase.READY:
+                if time.monotonic() >= counted_s + COUNT_EVERY_S:
+                    counted_s = time.monotonic()
+                    self._apply(Counted(pids=tree_of(process.pid)), number)
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share), number)
@@ -286,7 +281,7 @@ class Supervisor:
     def _on_lines(self, number: int, run: Run, lines: list[str]) -> None:
         """Keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
-        self._pending.extend(lines)
+        self._feed.add(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
@@ -298,17 +293,12 @@ class Supervisor:
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
-        told = tuple(line for line in lines if "lient connection" not in line)
-        self._pending.extend(told)
+        self._feed.add([line for line in lines if "lient connection" not in line])
 
     def _post_lines(self) -> None:
         """Post what came since the last time, bounded however much that was."""
-        lines: list[str] = []
-        with suppress(IndexError):
-            while len(lines) < PENDING_LINES:
-                lines.append(self._pending.popleft())
-        if lines:
-            self._mailbox.post(EngineLogLines(tuple(lines), self._slot))
+        if (news := self._feed.take()) is not None:
+            self._mailbox.post(news)
 
 
 def _own_fault(unexpected: Exception) -> Failure:

@@ -13,7 +13,7 @@ from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
@@ -157,6 +157,7 @@ class LaunchPage(QWidget):
         self.editor.split.even_wanted.connect(self._on_even)
         self.editor.split.handle_changed.connect(self._on_handle)
         self.editor.knobs.changed.connect(self._on_knobs)
+        self.editor.address.changed.connect(self._on_address)
         self.editor.plan.fix_chosen.connect(self._on_fix)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
@@ -232,6 +233,7 @@ class LaunchPage(QWidget):
         self.editor.knobs.show_rules(rules)
         self.planner.knobs = self.editor.knobs.knobs
         self.editor.split.show_rules(rules)
+        self.editor.address.show_rules(rules)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -253,6 +255,7 @@ class LaunchPage(QWidget):
         if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
             self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
+            self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
@@ -285,6 +288,11 @@ class LaunchPage(QWidget):
         """Tokens per second now; `None` while no answer is written."""
         if self._status.phase is Phase.READY:
             self.running.speed.show_rate(tok_s)
+
+    @Slot(object)
+    def show_findings(self, notes: Sequence[Note]) -> None:
+        """What is not as it should be on the cards of the engine shown."""
+        self.running.notes.show_notes(notes)
 
     @Slot(object)
     def show_history(self, history: History) -> None:
@@ -349,6 +357,12 @@ class LaunchPage(QWidget):
     def _on_knobs(self, knobs: Knobs) -> None:
         self.planner.knobs = knobs
         self._replan()
+
+    @Slot()
+    def _on_address(self) -> None:
+        address = self.editor.address
+        self.planner.port, self.planner.host = address.port, address.host
+        self._settle.start()
 
     @Slot(object)
     def _on_fix(self, fix: Fix) -> None:

@@ -12,6 +12,7 @@ from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
+from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import (
     auto_split,
@@ -86,6 +87,8 @@ class Planner:
         model: What is to be loaded.
         knobs: The settings below the split.
         auto: The split follows free memory.
+        port: Wanted TCP port; 0 for a free one.
+        host: Address to listen on.
         engine: Which engine is to load it.
         engine_build: What that engine says of itself; `None` before it was asked.
         engine_error: Why that engine cannot be used.
@@ -96,6 +99,7 @@ class Planner:
         self.model: Model | None = None
         self.knobs = Knobs()
         self.auto = True
+        self.port, self.host = 0, LOOPBACK
         self.engine = EngineKind.LLAMA_CPP
         self.engine_build: str | None = None
         self.engine_error: SplitRigError | None = None
@@ -255,6 +259,8 @@ class Planner:
             gpu_ids=tuple(card.id for card in self.used_cards),
             plan=self.plan_request(),
             engine=self.engine,
+            port=self.port,
+            host=self.host,
         )
 
     @property

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus
@@ -15,10 +14,12 @@ from splitrig.views.launch.model_panel import ModelHead
 from splitrig.views.launch.placement import placed_verdict
 from splitrig.views.launch.placement_table import PlacementTable
 from splitrig.views.launch.plan_panel import VerdictHead
+from splitrig.views.launch.share_popup import SharePopup
 from splitrig.views.launch.wording import address_of, model_name, request_rows, seconds_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
 from splitrig.views.widgets.graph_live_paint import RateCurve
+from splitrig.views.widgets.note_list import NoteList
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.step_list import StepList
 from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
@@ -46,8 +47,10 @@ class SummaryPanel(Panel):
         self._rows: dict[str, tuple[QLabel, QLabel]] = {}
         self.stop = IconButton(theme, "stop", "Stop")
         self.stop.clicked.connect(self.stop_requested)
-        self._copy = IconButton(theme, "copy", "Copy address", hint="Copy the engine's address")
-        self._copy.clicked.connect(self._on_copy)
+        self.share = IconButton(theme, "share-network", "Use elsewhere")
+        self.share.setToolTip("Address, key, and lines for curl, Python or the environment")
+        self.share.clicked.connect(self._on_share)
+        self.popup = SharePopup(theme, self)
         self.body.addWidget(self._head)
         self.body.addSpacing(2)
         self.body.addWidget(line())
@@ -56,7 +59,7 @@ class SummaryPanel(Panel):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(self.stop, 1)
-        row.addWidget(self._copy, 1)
+        row.addWidget(self.share, 1)
         self.body.addLayout(row)
 
     def show_status(self, status: EngineStatus, model: Model | None) -> None:
@@ -75,7 +78,8 @@ class SummaryPanel(Panel):
             ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
         )
         self._show_rows(rows)
-        self._copy.setEnabled(bool(status.url))
+        self.share.setEnabled(bool(status.url))
+        self.popup.show_status(status)
 
     def _show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
         """Labels and values in this order; a row that another engine had goes."""
@@ -99,8 +103,8 @@ class SummaryPanel(Panel):
         return self._rows[label]
 
     @Slot()
-    def _on_copy(self) -> None:
-        QGuiApplication.clipboard().setText(self._status.url or "")
+    def _on_share(self) -> None:
+        self.popup.open_below(self.share)
 
 
 class SpeedPanel(Panel):
@@ -169,6 +173,7 @@ class RunningView(QWidget):
         self._left = ScrollColumn(left)
         self.head = VerdictHead(theme)
         self.table = PlacementTable(theme)
+        self.notes = NoteList(theme)
         self.command = CommandView(theme)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -184,6 +189,7 @@ class RunningView(QWidget):
         inside.setContentsMargins(16, 0, 16, 12)
         inside.setSpacing(12)
         inside.addWidget(self.table)
+        inside.addWidget(self.notes)
         inside.addStretch(1)
         title = QHBoxLayout()
         title.addWidget(text_label(theme, "Command", weight=600))
