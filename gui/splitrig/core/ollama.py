@@ -315,7 +315,9 @@ def _llama_environment(request: LaunchRequest, port: int) -> dict[str, str]:
         "LLAMA_ARG_CORS_ORIGINS": f"http://127.0.0.1:{port}",
         "GGML_NO_BACKTRACE": "1",
     }
-    if plan.split is not None:
+    if plan.split_mode == "none":
+        env |= {"LLAMA_ARG_SPLIT_MODE": "none", "LLAMA_ARG_MAIN_GPU": "0"}
+    elif plan.split is not None:
         env["LLAMA_ARG_TENSOR_SPLIT"] = split_argument(plan.split)
     if plan.cache_type_k != plan.cache_type_v:
         env |= {
