@@ -22,7 +22,7 @@ from PySide6.QtWidgets import QApplication
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
+    from splitrig.services.engines.line_feed import EngineLogLines
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -218,7 +219,6 @@ class Desktop(QObject):
         for listener in (
             self.strip.show_engine,
             launch.show_status,
-            self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
@@ -237,7 +237,8 @@ class Desktop(QObject):
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
-        engine.lines_added.connect(self.logs_page.add_lines)
+        engine.told.connect(self._on_told)
+        engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
         launch.stop_requested.connect(engine.stop)
@@ -464,6 +465,15 @@ class Desktop(QObject):
         if failure is not None:
             name = f"Engine {status.slot} ({model_stem(status)})"
             self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
+
+    @Slot(object)
+    def _on_told(self, status: EngineStatus) -> None:
+        self.logs_page.show_status(status, log_name(status))
+
+    @Slot(object, int)
+    def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
+        name = log_name(self.engine.status_of(news.slot))
+        self.logs_page.add_lines(news.lines, name, skipped)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""

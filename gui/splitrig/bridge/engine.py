@@ -28,8 +28,9 @@ class EngineBridge(QObject):
             one is shown.
         engines_changed: `tuple[EngineStatus, ...]`, those that run, on each change of any.
         shown_changed: `int`, the slot shown from now on, or `DRAFT`.
-        lines_added: New lines of an engine's log: the lines, the engine's name, and how many
-            came before them and were dropped.
+        told: `EngineStatus` of any engine, on each change.
+        lines_added: `EngineLogLines`, new lines of an engine's log, and how many before them were
+            dropped.
         devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
         failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
@@ -41,7 +42,8 @@ class EngineBridge(QObject):
     status_changed = Signal(object)
     engines_changed = Signal(object)
     shown_changed = Signal(int)
-    lines_added = Signal(object, str, int)
+    told = Signal(object)
+    lines_added = Signal(object, int)
     devices_found = Signal(object)
     failed = Signal(object)
     failed_unseen = Signal(object)
@@ -66,6 +68,10 @@ class EngineBridge(QObject):
     def running(self) -> tuple[EngineStatus, ...]:
         """The engines that run, in the order of their slots."""
         return tuple(s for _, s in sorted(self._statuses.items()) if s.phase.active)
+
+    def status_of(self, slot: int) -> EngineStatus:
+        """The last status of a slot."""
+        return self._statuses.get(slot, EngineStatus(slot=slot))
 
     def before(self, slot: int) -> Rig | None:
         """The cards right before the engine of a slot was started."""
@@ -108,6 +114,7 @@ class EngineBridge(QObject):
     def _on_status(self, status: EngineStatus) -> None:
         before = self._statuses.get(status.slot)
         self._statuses[status.slot] = status
+        self.told.emit(status)
         self.engines_changed.emit(self.running)
         if status.slot == self.shown:
             self.status_changed.emit(status)
@@ -115,4 +122,4 @@ class EngineBridge(QObject):
             self.failed_unseen.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
-        self.lines_added.emit(news.lines, news.source, self._gaps.skipped_before(news))
+        self.lines_added.emit(news, self._gaps.skipped_before(news))

@@ -128,12 +128,25 @@ def test_a_start_that_cannot_be_tried_is_an_error_and_changes_nothing(s: Setup) 
 
 
 def test_lines_say_whose_they_are_and_how_many_are_missing(s: Setup) -> None:
-    got: list[tuple[object, ...]] = []
-    s.bridge.lines_added.connect(lambda *news: got.append(news))
-    s.mailbox.post(EngineLogLines(("a", "b"), "llama.cpp 2"))
-    s.mailbox.post(EngineLogLines(("z",), "llama.cpp 2", 7))
+    got: list[tuple[EngineLogLines, int]] = []
+    s.bridge.lines_added.connect(lambda news, skipped: got.append((news, skipped)))
+    first, second = EngineLogLines(("a", "b"), 2), EngineLogLines(("z",), 2, 100)
+    s.mailbox.post(first)
+    s.mailbox.post(second)
     s.pump.drain()
-    assert got == [(("a", "b"), "llama.cpp 2", 0), (("z",), "llama.cpp 2", 5)]
+    assert got == [(first, 0), (second, 98)]
+
+
+def test_every_status_is_told_of_whichever_engine_is_shown(s: Setup) -> None:
+    told: list[EngineStatus] = []
+    s.bridge.told.connect(told.append)
+    statuses = [EngineStatus(slot=2, phase=Phase.READY), EngineStatus(slot=5)]
+    for status in statuses:
+        s.mailbox.post(status)
+    s.pump.drain()
+    assert told == statuses
+    assert s.bridge.status_of(2) is statuses[0]
+    assert s.bridge.status_of(7) == EngineStatus(slot=7)
 
 
 def test_the_shown_status_is_the_last_one(s: Setup) -> None:

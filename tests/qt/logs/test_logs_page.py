@@ -91,11 +91,11 @@ def test_a_flood_of_a_real_process_is_shown_to_its_last_line_and_nothing_is_miss
 ) -> None:
     """Process, reader, file, feed, mailbox, pump, page: shown and told of is all there was."""
     n_lines = 300_000
-    mailbox, feed, gaps = Mailbox(), LineFeed("engine"), GapCounter()
+    mailbox, feed, gaps = Mailbox(), LineFeed(), GapCounter()
     pump = Pump(mailbox)
     pump.listen(
         EngineLogLines,
-        lambda news: page.add_lines(news.lines, news.source, gaps.skipped_before(news)),
+        lambda news: page.add_lines(news.lines, "engine", gaps.skipped_before(news)),
     )
     pump.start()
     log = LogFile(tmp_path, "engine")

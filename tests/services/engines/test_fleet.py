@@ -101,11 +101,10 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
         assert pid in fleet.statuses[slot - 1].pids
     assert (ask(first, first.api_key), ask(second, second.api_key)) == (200, 200)
     assert ask(second, first.api_key) == 401
-    for source in ("llama.cpp 1", "llama.cpp 2"):
-        assert any("model buffer size" in line for line in watched.lines[source])
-    files = sorted((tmp_path / "logs").iterdir())
-    assert len(files) == 2
-    assert all("model buffer size" in file.read_text() for file in files)
+    for slot, name in ((1, "llama-server_*.log"), (2, "llama-server-2_*.log")):
+        assert any("model buffer size" in line for line in watched.lines[slot])
+        (file,) = (tmp_path / "logs").glob(name)
+        assert "model buffer size" in file.read_text()
 
     fleet.stop(1)
     watched.wait(1, Phase.STOPPED)

@@ -15,21 +15,21 @@ class EngineLogLines:
 
     Attributes:
         lines: As they were written.
-        source: Name of the engine, such as 'llama.cpp 1'; empty where there is only one.
+        slot: Which of several engines.
         first: How many lines of this engine came before these; a gap to the end of the last
             ones was dropped on the way, wherever that was.
     """
 
     lines: tuple[str, ...]
-    source: str = ""
+    slot: int = 1
     first: int = 0
 
 
 class LineFeed:
     """Takes lines on the thread that reads them and gives them away on another, never waiting."""
 
-    def __init__(self, source: str = "", *, most_lines: int = MOST_LINES) -> None:
-        self._source = source
+    def __init__(self, slot: int = 1, *, most_lines: int = MOST_LINES) -> None:
+        self._slot = slot
         self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=most_lines)
         self._n_added = 0
@@ -46,20 +46,20 @@ class LineFeed:
             lines = tuple(self._lines)
             self._lines.clear()
             first = self._n_added - len(lines)
-        return EngineLogLines(lines, self._source, first) if lines else None
+        return EngineLogLines(lines, self._slot, first) if lines else None
 
 
 class GapCounter:
     """Finds out how many lines of each engine never arrived."""
 
     def __init__(self) -> None:
-        self._next: dict[str, int] = {}
+        self._next: dict[int, int] = {}
 
     def skipped_before(self, news: EngineLogLines) -> int:
         """Lines missing between the last news of this engine and these.
 
-        A feed that took the name over counts from 0 again.
+        A feed that took the slot over counts from 0 again.
         """
-        expected = self._next.get(news.source, 0)
-        self._next[news.source] = news.first + len(news.lines)
+        expected = self._next.get(news.slot, 0)
+        self._next[news.slot] = news.first + len(news.lines)
         return news.first - expected if news.first >= expected else news.first

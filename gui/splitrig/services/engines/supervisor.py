@@ -23,7 +23,6 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
-from splitrig.core.engine_words import NAMES
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
@@ -77,7 +76,7 @@ class Supervisor:
         self._slot = slot
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._feed = LineFeed()
+        self._feed = LineFeed(slot)
         self._stop = threading.Event()
         self._run_number = 0
         self._dots = 0
@@ -101,7 +100,6 @@ class Supervisor:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
             self._tail.clear()
-            self._feed = LineFeed(f"{NAMES[request.engine]} {self._slot}")
             self._run_number += 1
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
             number = self._run_number
@@ -186,7 +184,7 @@ class Supervisor:
                 check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_dir, run.log_name)
+            file = LogFile(self._log_dir, self._log_name(run))
             self._dots = 0
             try:
                 process = run.start(port, key, self._reader_of(number, run), file)
@@ -217,6 +215,10 @@ class Supervisor:
             if last_try or not self._port_was_taken():
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
+
+    def _log_name(self, run: Run) -> str:
+        """The first engine's file has the plain name; those beside it are numbered."""
+        return run.log_name if self._slot == 1 else f"{run.log_name}-{self._slot}"
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
