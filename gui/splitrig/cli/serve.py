@@ -125,7 +125,7 @@ def _wanted(
     """
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
-        return attached_request(model, model_name, plan_request(options, 0))
+        return attached_request(model, model_name, plan_request(options, 0), options.host)
     rpc = endpoints(options.rpc) if options.rpc is not None else ()
     n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
     devices, names = engine_devices(engines, rig, model, rpc, n_lent, kind=kind, stopped=stopped)

@@ -30,6 +30,7 @@ from splitrig.core.ollama import (
     private_name,
     serve_environment,
     shown_command,
+    stay_home,
 )
 from splitrig.core.ollama_failure import OllamaGoneError, OllamaToldError, load_failure
 from splitrig.core.ollama_log import answered_load, read_ollama_line
@@ -144,6 +145,7 @@ class Ollama:
             EngineError: It cannot do what is asked.
         """
         version = self.program.version(cancelled)
+        stay_home(order.request)
         request, names, lender = order.request, order.names, None
         n_cards = len(names) if names is not None else max(len(request.gpu_ids), 1)
         check_request(request, n_cards, version)
@@ -198,6 +200,11 @@ class Ollama:
             return lent_cards(names)
         known = {card.name: card for card in self._cards}
         cards = [known.get(name) or named_device(name) for name in names]
+        if request.plan.split_mode == "none" and not follows_ratio(version):
+            # it can only be kept from the other cards by not seeing them
+            first = choose_cards(cards[:1], self._cards, version, sys.platform)
+            hidden = tuple(f"{cards[0].library}{number}" for number in range(1, len(cards)))
+            return Choice(env=first.env, names=(*first.names, *hidden))
         return choose_cards(cards, self._cards, version, sys.platform)
 
     def _addresses(self, names: Sequence[str], choice: Choice) -> dict[str, str]:

@@ -16,7 +16,7 @@ from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, Lau
 from splitrig.core.engine_log import LoadLog, LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo
-from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name
+from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name, stay_home
 from splitrig.core.ollama_failure import OllamaToldError, load_failure
 from splitrig.core.ollama_log import placement_line, read_ollama_line
 from splitrig.services.engines.engine import OnLines, Order
@@ -89,6 +89,7 @@ class OllamaAttached:
             EngineError: The server does not answer, or has no such model.
         """
         del on_lines, cancelled
+        stay_home(order.request)
         version = self.check()
         if not order.request.model_name:
             raise EngineError(
