@@ -168,8 +168,8 @@ class Desktop(QObject):
         self._fleet = Fleet(
             self.mailbox,
             self._engines,
+            self._settings.engine,
             log_dir=log_dir(),
-            start_timeout_s=self._settings.engine.start_timeout_s,
         )
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
@@ -532,7 +532,7 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
-        self._fleet.set_start_timeout(settings.engine.start_timeout_s)
+        self._fleet.use(settings.engine)
         if settings.engine != before.engine:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
