@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
     from splitrig.services.engines.line_feed import EngineLogLines
+    from splitrig.services.engines.orphan_jobs import OrphansEnded, OrphansFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -149,6 +151,7 @@ class Desktop(QObject):
         self._start_sampler(demo=demo)
         self._open_first_model(model)
         self.pump.start()
+        self._orphans.look()
         # What is here now stays; without this every full collection goes through it for 50 ms.
         gc.freeze()
         self.completed.emit()
@@ -162,6 +165,7 @@ class Desktop(QObject):
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 
         self.pump = Pump(self.mailbox)
         self._engines = Engines(self.mailbox, self._settings.engine)
@@ -171,11 +175,14 @@ class Desktop(QObject):
             self._settings.engine,
             log_dir=log_dir(),
         )
+        self._orphans = OrphanJobs(self.mailbox)
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
+        self.pump.listen(OrphansFound, self._on_orphans)
+        self.pump.listen(OrphansEnded, self._on_orphans_ended)
         self.pump.listen(
             ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
         )
@@ -297,6 +304,7 @@ class Desktop(QObject):
         self._client.close()
         self._fleet.close()
         self._engines.close()
+        self._orphans.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
@@ -474,6 +482,29 @@ class Desktop(QObject):
     def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
         name = log_name(self.engine.status_of(news.slot))
         self.logs_page.add_lines(news.lines, name, skipped)
+
+    def _on_orphans(self, found: OrphansFound) -> None:
+        """Engines of an earlier run: what they hold, and a way to end them."""
+        from splitrig.core.orphan import orphans_sentence
+
+        now = datetime.now().astimezone()
+        self.window.show_notice(
+            "warning",
+            orphans_sentence(found.orphans, now),
+            "SplitRig or the computer crashed while it ran; nothing uses it any more.",
+            action="End it" if len(found.orphans) == 1 else "End them",
+            on_action=lambda: self._orphans.end(found.orphans),
+        )
+
+    def _on_orphans_ended(self, news: OrphansEnded) -> None:
+        from splitrig.core.orphan import freed_sentence
+
+        if news.error is not None:
+            self.window.show_error(news.error)
+            return
+        left = any(freed.left for freed in news.freed)
+        words = " ".join(freed_sentence(freed) for freed in news.freed)
+        self.window.show_notice("danger" if left else "success", words)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""

@@ -260,6 +260,8 @@ class LaunchPage(QWidget):
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
+        if status.restart and status.restart != before.restart:
+            self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
