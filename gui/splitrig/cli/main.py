@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from splitrig import __version__
-from splitrig.cli import check, doctor, engines, gpus, plan, serve
+from splitrig.cli import check, doctor, engines, gpus, orphans, plan, serve
 from splitrig.core.errors import SplitRigError
 
-COMMANDS = (gpus, plan, serve, check, engines, doctor)
+COMMANDS = (gpus, plan, serve, check, engines, doctor, orphans)
 USAGE = 2
 """Exit code for arguments that make no sense."""
 

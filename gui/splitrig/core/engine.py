@@ -8,6 +8,7 @@ from pathlib import Path
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
 from splitrig.core.share import LOOPBACK
+from splitrig.core.vllm import VllmOptions
 
 
 class EngineKind(StrEnum):
@@ -53,7 +54,7 @@ class LaunchRequest:
     """Everything Start needs.
 
     Attributes:
-        model: The GGUF file.
+        model: The GGUF file; for vLLM the model's folder.
         gpu_ids: Cards to use, by `GpuInfo.id`, in the order of the split.
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
@@ -66,6 +67,7 @@ class LaunchRequest:
         engine: Which engine.
         model_name: The engine's own name of the model, where it has a store of its own (Ollama);
             `model` is then the file behind it.
+        vllm: What only vLLM knows; `None` takes context and split from `plan`.
     """
 
     model: Path
@@ -80,6 +82,7 @@ class LaunchRequest:
     log_layers: bool = False
     engine: EngineKind = EngineKind.LLAMA_CPP
     model_name: str = ""
+    vllm: VllmOptions | None = None
 
 
 STEPS = ("process", "weights", "context", "warmup")

@@ -7,6 +7,7 @@ prefix such as `0.00.518.546 I srv ` may stand before each.
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
 
 from splitrig.core.units import MIB
 
@@ -49,6 +50,8 @@ class TroubleKind(StrEnum):
     MODEL_BROKEN = "model broken"
     MODEL_REFUSED = "model refused"
     NEEDS_FLASH = "needs flash attention"
+    PART_DIED = "part died"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +112,44 @@ class Trouble:
         subject: The device, file, option or port it names; may be empty.
         n_bytes: The size it names, bytes.
         text: The line.
+        message: What happened, one sentence, where the engine's own reader knows it; otherwise
+            `core.engine_failure` tells it from the kind.
+        hint: The way out that belongs to `message`.
     """
 
     kind: TroubleKind
     subject: str = ""
     n_bytes: int | None = None
     text: str = ""
+    message: str = ""
+    hint: str = ""
 
 
-LogEvent = DeviceListed | DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """So much of the weights is read, 0–1."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """One line that says several things."""
+
+    events: tuple["LogEvent", ...]
+
+
+LogEvent = (
+    DeviceListed
+    | DeviceUsed
+    | BufferSeen
+    | LayerAssigned
+    | Passed
+    | BuildNamed
+    | Trouble
+    | Progressed
+    | Several
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,8 +369,13 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
             return replace(log, build=event.build)
         case Trouble():
             return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
-        case Passed(mark=Mark.CONTEXT):
-            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
-            return replace(log, buffers=model)
         case Passed():
-            return replace(log, loaded=log.loaded or event.mark is Mark.LOADED)
+            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
+            return replace(
+                log,
+                buffers=model if event.mark is Mark.CONTEXT else log.buffers,
+                loaded=log.loaded or event.mark is Mark.LOADED,
+            )
+        case Several():
+            log = reduce(add_event, event.events, log)
+    return log

@@ -21,6 +21,8 @@ from splitrig.core.engine_log import (
     LogEvent,
     Mark,
     Passed,
+    Progressed,
+    Several,
     add_event,
 )
 from splitrig.core.plan import DevicePlan, Plan
@@ -179,6 +181,12 @@ def _observed(status: EngineStatus, event: Logged | Counted) -> EngineStatus:
 
 
 def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
+    if isinstance(event.event, Several):
+        for one in event.event.events:
+            status = _logged(status, replace(event, event=one))
+        return status
+    if isinstance(event.event, Progressed):
+        return step(status, Advanced(share=event.event.share))
     log = add_event(status.log, event.event)
     status = replace(status, log=log, build=log.build or status.build)
     if isinstance(event.event, BufferSeen | LayerAssigned):
@@ -303,7 +311,7 @@ def compare(
     """
     found = []
     for name, device in zip(device_names, plan.devices, strict=False):
-        found += _differences(name, device, actual.get(name, Buffers()))
+        found += _differences(name, device, actual.get(name, Buffers()), plan.tolerance)
     strangers = [name for name in actual if name not in (*device_names, HOST)]
     for name in strangers:
         n_bytes = (actual[name].model_bytes or 0) + (actual[name].kv_bytes or 0)
@@ -312,7 +320,7 @@ def compare(
     return tuple(found)
 
 
-def _differences(name: str, device: DevicePlan, has: Buffers) -> list[str]:
+def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) -> list[str]:
     shown = device.name if device.name == name else f"{device.name} ({name})"
     return [
         f"{shown} carries {mib_text(got)} MiB of {what}, planned were {mib_text(planned)}."
@@ -320,5 +328,5 @@ def _differences(name: str, device: DevicePlan, has: Buffers) -> list[str]:
             ("weights", device.model_bytes, has.model_bytes or 0),
             ("KV cache", device.kv_bytes, has.kv_bytes or 0),
         )
-        if abs(got - planned) > LOG_STEP_BYTES
+        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance)
     ]

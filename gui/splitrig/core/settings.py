@@ -51,6 +51,14 @@ class EngineSettings(_Section):
             json_schema_extra={"file": True},
         ),
     ] = None
+    vllm: Annotated[
+        Path | None,
+        Field(
+            title="vLLM",
+            description="The `vllm` command of its environment. Empty: the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
     start_timeout_s: Annotated[
         int,
         Field(
@@ -61,6 +69,22 @@ class EngineSettings(_Section):
             json_schema_extra={"unit": "s"},
         ),
     ] = 600
+    restart_on_crash: Annotated[
+        bool,
+        Field(
+            title="Start again after a crash",
+            description="After 2 s, then 4, 8 and so on; never after a start that failed.",
+        ),
+    ] = False
+    restart_tries: Annotated[
+        int,
+        Field(
+            title="Restarts in a row",
+            description="Five minutes of work are a new beginning.",
+            ge=1,
+            le=20,
+        ),
+    ] = 5
 
 
 class TelemetrySettings(_Section):

@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.services.engines.guarded import Child, Start
 from tests.support.provisioned import (
     LlamaCppPythonEnv,
     OllamaInstall,
@@ -175,3 +177,19 @@ def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watche
         return watched
 
     return start
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Launches process trees; they are stopped afterwards."""
+    children: list[Child] = []
+
+    def begin(*command: str, **options: Any) -> Child:
+        child = Child(list(command), **options)
+        children.append(child)
+        return child
+
+    yield begin
+    for child in children:
+        child.process.stop()
+        child.process.close()

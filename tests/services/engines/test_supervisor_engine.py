@@ -199,7 +199,7 @@ def test_a_program_killed_by_force_leaves_no_process(phase: Phase, tmp_path: Pat
         news = json.loads(program.stdout.readline())
         names = news["below"].values()
         assert sum("llama-server" in name for name in names) == 1
-        assert len(names) == 4
+        assert len(names) == 6, "engine, the server that lends, and both halves of their guards"
         program.kill()
         program.wait()
         program.stdout.close()

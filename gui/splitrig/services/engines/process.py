@@ -65,12 +65,24 @@ class EngineProcess(Protocol):
         """Wait until its output was read to the end; call after it has ended."""
 
 
+class LaunchedProcess(EngineProcess, Protocol):
+    """One that was started here."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine itself."""
+
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the guard, which leads the engine's session; `None` where there is none."""
+
+
 def launch(
     command: Sequence[str],
     env: Mapping[str, str],
     on_lines: Callable[[list[str]], None],
     log: LogFile | None = None,
-) -> EngineProcess:
+) -> LaunchedProcess:
     """Start `command` so that it ends with this program, however that ends.
 
     Args:
@@ -135,6 +147,11 @@ class GuardedProcess:
         """Process id of the engine itself."""
         return self._pid
 
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the outer guard."""
+        return self._guard.pid
+
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
         code = self._guard.poll()
@@ -147,7 +164,7 @@ class GuardedProcess:
         try:
             self._guard.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self._guard.kill()  # the engine's parent-death signal fires now
+            self._guard.kill()  # the inner guard, and so the engine, gets its death signal now
             self._guard.wait()
 
     def close(self) -> None:

@@ -140,6 +140,11 @@ class JobProcess:
         """Process id of the engine itself."""
         return self._process.pid
 
+    @property
+    def guard_pid(self) -> int | None:
+        """There is no guard: the job does its work."""
+        return None
+
     def poll(self) -> int | None:
         """Exit code; `None` while it runs."""
         return self._process.poll()

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.core.settings import Settings
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import pad_spin_box
 
 
@@ -101,6 +102,8 @@ class SettingsPage(QWidget):
             return _choice(kind, value, store)
         if Path in get_args(kind):
             return _file_field(self, value, store)
+        if kind is bool:
+            return _switch(self._theme, value, store)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         limits = {type(m).__name__: m for m in field.metadata}
         box: QSpinBox | QDoubleSpinBox = QSpinBox() if kind is int else QDoubleSpinBox()
@@ -140,6 +143,14 @@ def _choice(kind: type[StrEnum], value: StrEnum, store: Callable[[object], None]
     box.setMinimumWidth(120)
     box.currentIndexChanged.connect(lambda i: store(list(kind)[i]))
     return box
+
+
+def _switch(theme: Theme, value: object, store: Callable[[object], None]) -> Switch:
+    """On or off."""
+    switch = Switch(theme)
+    switch.setChecked(bool(value))
+    switch.toggled.connect(store)
+    return switch
 
 
 def _file_field(parent: QWidget, value: Path | None, store: Callable[[object], None]) -> QWidget:
