@@ -24,6 +24,7 @@ from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -441,7 +442,13 @@ class Desktop(QObject):
         shown = self.engine.status
         ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
         talks_to = ready[0] if ready else shown
-        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self.chat.set_endpoint(
+            talks_to.url if ready else None,
+            talks_to.api_key if ready else None,
+            model=talks_to.served_model,
+            dialect=talks_to.dialect,
+            load_options=attached_options(talks_to.request),
+        )
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)

@@ -11,6 +11,15 @@ from typing import Any
 
 import psutil
 
+from splitrig.cli.ollama_options import (
+    add_ollama_options,
+    attached_request,
+    chosen_kind,
+    chosen_model,
+    chosen_settings,
+    placement_json,
+    placement_text,
+)
 from splitrig.cli.options import (
     add_plan_options,
     detected_rig,
@@ -32,7 +41,7 @@ from splitrig.core.engine_machine import HOST
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
-from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.plan import Plan, PlanDevice, make_plan
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
@@ -44,7 +53,11 @@ from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import log_dir
 
-ENGINES = (EngineKind.LLAMA_CPP.value, EngineKind.LLAMA_CPP_PYTHON.value)
+ENGINES = (
+    EngineKind.LLAMA_CPP.value,
+    EngineKind.LLAMA_CPP_PYTHON.value,
+    EngineKind.OLLAMA.value,
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,6 +66,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_plan_options(parser)
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
+    add_ollama_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
     parser.add_argument(
@@ -67,8 +81,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    kind = EngineKind(options.engine)
-    settings = stored_settings().engine
+    kind = chosen_kind(options)
+    settings = chosen_settings(options, stored_settings().engine)
     if options.llama_server is not None:
         settings = settings.model_copy(update={"llama_server": options.llama_server})
     engines = Engines(Mailbox(), settings)
@@ -81,26 +95,7 @@ def run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)
-            rpc = endpoints(options.rpc) if options.rpc is not None else ()
-            n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
-            devices, names = engine_devices(
-                engines, rig, options.model, rpc, n_lent, kind=kind, stopped=stopped
-            )
-            if not options.json and not names and devices[0].id.startswith("demo-"):
-                print(f"No card is used: the processor lends {len(devices)} devices.")
-            plan = make_plan(
-                read_model(options.model), devices, plan_request(options, len(devices))
-            )
-            request = LaunchRequest(
-                model=options.model,
-                gpu_ids=() if names else tuple(device.id for device in devices),
-                plan=plan_request(options, len(devices)),
-                devices=names,
-                rpc=rpc,
-                port=options.port,
-                host=options.host,
-                engine=kind,
-            )
+            request, plan = _wanted(options, kind, engines, rig, stopped)
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
         except ProbeCancelledError:
@@ -114,6 +109,41 @@ def run(options: argparse.Namespace) -> int:
             return 1
         finally:
             supervisor.close()
+
+
+def _wanted(
+    options: argparse.Namespace,
+    kind: EngineKind,
+    engines: Engines,
+    rig: Rig,
+    stopped: Sequence[int],
+) -> tuple[LaunchRequest, Plan]:
+    """What the options ask for, and the plan for it.
+
+    Raises:
+        SplitRigError: The model cannot be read, or there is no device to use.
+    """
+    model, model_name = chosen_model(kind, options.model)
+    if kind is EngineKind.OLLAMA_ATTACHED:
+        return attached_request(model, model_name, plan_request(options, 0))
+    rpc = endpoints(options.rpc) if options.rpc is not None else ()
+    n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
+    devices, names = engine_devices(engines, rig, model, rpc, n_lent, kind=kind, stopped=stopped)
+    if not options.json and not names and devices[0].id.startswith("demo-"):
+        print(f"No card is used: the processor lends {len(devices)} devices.")
+    wanted = plan_request(options, len(devices))
+    request = LaunchRequest(
+        model=model,
+        gpu_ids=() if names else tuple(device.id for device in devices),
+        plan=wanted,
+        devices=names,
+        rpc=rpc,
+        port=options.port,
+        host=options.host,
+        engine=kind,
+        model_name=model_name,
+    )
+    return request, make_plan(read_model(model), devices, wanted)
 
 
 def engine_devices(
@@ -278,6 +308,7 @@ def _say_json(status: EngineStatus) -> None:
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
         }
+        news |= placement_json(status)
     if (failure := status.failure) is not None:
         news |= {
             "message": failure.message,
@@ -291,7 +322,8 @@ def _say_json(status: EngineStatus) -> None:
 def _say_text(status: EngineStatus) -> None:
     match status.phase:
         case Phase.READY:
-            print(f"Ready at {status.url} with the key {status.api_key}")
+            key = f" with the key {status.api_key}" if status.api_key else ""
+            print(f"Ready at {status.url}{key}")
             if status.network_urls:
                 print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
@@ -302,8 +334,10 @@ def _say_text(status: EngineStatus) -> None:
                     f"  {device.name}: {device.n_layers} layers, weights "
                     f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
                 )
+            if held := placement_text(status):
+                print(held)
             host = status.actual.get(HOST)
-            if host is not None:
+            if host is not None and status.device_names:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
             for sentence in status.mismatches:
                 print(f"  {sentence}")

@@ -171,6 +171,8 @@ def _device_name(trouble: Trouble, log: LoadLog) -> str:
     if trouble.subject.isdigit():
         numbered = (d.name for d in log.used if d.name.endswith(trouble.subject))
         return next(numbered, f"device {trouble.subject}")
+    if not log.used:
+        return trouble.subject
     return log.device_of(trouble.subject) if trouble.subject else ""
 
 

@@ -26,6 +26,8 @@ class BufferKind(StrEnum):
 class Mark(StrEnum):
     """Points an engine passes while it starts."""
 
+    BOUND = "bound"
+    """It has its port; nothing is loaded yet."""
     WEIGHTS = "weights"
     CONTEXT = "context"
     WARMUP = "warmup"
@@ -139,6 +141,14 @@ class Several:
     events: tuple["LogEvent", ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What an engine holds altogether, where it says no more (an Ollama that ran before), bytes."""
+
+    total_bytes: int
+    on_cards_bytes: int
+
+
 LogEvent = (
     DeviceListed
     | DeviceUsed
@@ -148,6 +158,7 @@ LogEvent = (
     | BuildNamed
     | Trouble
     | Progressed
+    | Placed
     | Several
 )
 
@@ -164,6 +175,7 @@ class LoadLog:
         troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
         loaded: It said that the model is loaded; the last word before it answers.
+        placed: What it holds altogether, where it says no more.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -173,6 +185,7 @@ class LoadLog:
     troubles: tuple[Trouble, ...] = ()
     build: str | None = None
     loaded: bool = False
+    placed: Placed | None = None
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -365,10 +378,8 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case LayerAssigned():
             before_layers = () if event.layer == 0 else log.layers
             return replace(log, layers=(*before_layers, event))
-        case BuildNamed():
-            return replace(log, build=event.build)
-        case Trouble():
-            return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
+        case BuildNamed() | Placed() | Trouble():
+            log = _noted(log, event)
         case Passed():
             model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
             return replace(
@@ -379,3 +390,13 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case Several():
             log = reduce(add_event, event.events, log)
     return log
+
+
+def _noted(log: LoadLog, event: BuildNamed | Placed | Trouble) -> LoadLog:
+    match event:
+        case BuildNamed():
+            return replace(log, build=event.build)
+        case Placed():
+            return replace(log, placed=event)
+        case Trouble():
+            return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])

@@ -7,6 +7,7 @@ from typing import Any
 from splitrig.core.engine import (
     Buffers,
     Dialect,
+    EngineKind,
     EngineStatus,
     Failure,
     LaunchRequest,
@@ -21,12 +22,14 @@ from splitrig.core.engine_log import (
     LogEvent,
     Mark,
     Passed,
+    Placed,
     Progressed,
     Several,
     add_event,
 )
+from splitrig.core.ollama import not_honoured
 from splitrig.core.plan import DevicePlan, Plan
-from splitrig.core.units import MIB, mib_text
+from splitrig.core.units import MIB, mib_text, size_text
 
 LOG_STEP_BYTES = round(0.0101 * MIB)
 """The log rounds to 0.01 MiB, twice where a device has two caches."""
@@ -189,7 +192,7 @@ def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
         return step(status, Advanced(share=event.event.share))
     log = add_event(status.log, event.event)
     status = replace(status, log=log, build=log.build or status.build)
-    if isinstance(event.event, BufferSeen | LayerAssigned):
+    if isinstance(event.event, BufferSeen | LayerAssigned | Placed):
         layers = _named_layers(log)
         status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
         if status.phase is Phase.READY:
@@ -238,6 +241,10 @@ def _judged(status: EngineStatus) -> EngineStatus:
     if status.plan is None:
         return status
     wrong = compare(status.plan, status.device_names, status.actual)
+    if status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED:
+        return replace(status, mismatches=_off_the_cards(status.log))
+    if status.request is not None and status.request.engine is EngineKind.OLLAMA:
+        wrong = (*_ratio_lost(status, status.plan), *wrong)
     layers = _named_layers(status.log)
     if not layers and not wrong:
         # Layers lie on the cards in order, so the same bytes on each are the same layers.
@@ -300,6 +307,26 @@ def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
         )
         for name in (*named, HOST)
     }
+
+
+def _ratio_lost(status: EngineStatus, plan: Plan) -> tuple[str, ...]:
+    """That weights lie elsewhere although Ollama was given a ratio, which it may not know."""
+    pairs = zip(status.device_names, plan.devices, strict=False)
+    moved = any(
+        abs((status.actual.get(name, Buffers()).model_bytes or 0) - device.model_bytes)
+        > LOG_STEP_BYTES
+        for name, device in pairs
+    )
+    return (not_honoured(status.build, plan.split),) if moved and len(plan.devices) > 1 else ()
+
+
+def _off_the_cards(log: LoadLog) -> tuple[str, ...]:
+    """What an engine that chose by itself keeps in the computer's memory."""
+    placed = log.placed
+    if placed is None or placed.on_cards_bytes >= placed.total_bytes:
+        return ()
+    off, total = placed.total_bytes - placed.on_cards_bytes, placed.total_bytes
+    return (f"{size_text(off)} of {size_text(total)} lie in the computer's memory.",)
 
 
 def compare(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from splitrig.core.engine import EngineKind
 from splitrig.core.engine_words import NAMES
+from splitrig.core.ollama import follows_ratio
 
 
 class Ratio(StrEnum):
@@ -101,9 +102,7 @@ RULES = {
     ),
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
-        says="its own models, splits by layers",
-        reads=Reads.STORE,
-        one_cache_type=True,
+        says="reads GGUF files and its own models, splits by layers",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
@@ -138,8 +137,6 @@ RULES = {
         only_on="linux",
     ),
 }
-FIRST_OLLAMA_WITH_RATIO = (0, 30)
-"""From here on Ollama runs llama-server, which reads the ratio from its environment."""
 
 
 def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
@@ -150,15 +147,15 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
         build: What it says of itself; `None` when it was not asked yet.
     """
     rules = RULES[kind]
-    if kind is EngineKind.OLLAMA and build is not None:
-        version = version_of(build)
-        if version is not None and version < FIRST_OLLAMA_WITH_RATIO:
-            return replace(
-                rules,
-                ratio=Ratio.NONE,
-                no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
-                "The choice of cards and of layers holds.",
-            )
+    if kind is EngineKind.OLLAMA and build is not None and not follows_ratio(build):
+        return replace(
+            rules,
+            ratio=Ratio.NONE,
+            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
+            "The choice of cards and of layers holds.",
+            one_cache_type=True,
+            lends=False,
+        )
     return rules
 
 

@@ -59,6 +59,22 @@ class EngineSettings(_Section):
             json_schema_extra={"file": True},
         ),
     ] = None
+    ollama: Annotated[
+        Path | None,
+        Field(
+            title="ollama",
+            description="Empty: the one on PATH, else the one in its usual place.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    ollama_url: Annotated[
+        str,
+        Field(
+            title="Address of a running Ollama",
+            description="Empty: what OLLAMA_HOST says, else http://127.0.0.1:11434.",
+            max_length=300,
+        ),
+    ] = ""
     start_timeout_s: Annotated[
         int,
         Field(

@@ -70,6 +70,7 @@ def test_settings_it_does_not_take_are_closed_with_the_reason(page: LaunchPage) 
 def test_an_engine_with_one_type_for_the_cache_keeps_both_alike(page: LaunchPage) -> None:
     knobs = page.editor.knobs
     choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
     knobs.keys.setCurrentText("q8_0")
     assert not knobs.values.isEnabled()
     assert (page.planner.knobs.cache_type_k, page.planner.knobs.cache_type_v) == ("q8_0", "q8_0")

@@ -63,3 +63,14 @@ def test_what_is_on_or_off_is_a_switch(theme: Theme, qtbot: QtBot) -> None:
     tries = control(page, "Restarts in a row")
     assert isinstance(tries, QSpinBox)
     assert (tries.value(), tries.minimum(), tries.maximum()) == (5, 1, 20)
+
+
+def test_a_line_of_text_is_taken_without_the_blanks_around_it(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    edit = control(page, "Address of a running Ollama")
+    assert isinstance(edit, QLineEdit)
+    with qtbot.waitSignal(page.changed) as told:
+        edit.setText(" 127.0.0.1:8888 ")
+        edit.editingFinished.emit()
+    assert told.args[0].engine.ollama_url == "127.0.0.1:8888"

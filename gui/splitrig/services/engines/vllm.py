@@ -18,7 +18,7 @@ from splitrig.core.vllm_log import VllmLog, VllmWorker
 from splitrig.core.vllm_plan import kv_token_bytes
 from splitrig.services.engines.engine import OnLines, Order
 from splitrig.services.engines.llama_cpp import healthy
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.ray_cluster import check_cluster

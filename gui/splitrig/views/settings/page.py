@@ -104,6 +104,8 @@ class SettingsPage(QWidget):
             return _file_field(self, value, store)
         if kind is bool:
             return _switch(self._theme, value, store)
+        if kind is str:
+            return _text_field(value, store)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         limits = {type(m).__name__: m for m in field.metadata}
         box: QSpinBox | QDoubleSpinBox = QSpinBox() if kind is int else QDoubleSpinBox()
@@ -151,6 +153,15 @@ def _switch(theme: Theme, value: object, store: Callable[[object], None]) -> Swi
     switch.setChecked(bool(value))
     switch.toggled.connect(store)
     return switch
+
+
+def _text_field(value: str, store: Callable[[object], None]) -> QLineEdit:
+    """A line of text; empty leaves the choice to the program."""
+    edit = QLineEdit(value)
+    edit.setPlaceholderText("automatic")
+    edit.setMinimumWidth(240)
+    edit.editingFinished.connect(lambda: store(edit.text().strip()))
+    return edit
 
 
 def _file_field(parent: QWidget, value: Path | None, store: Callable[[object], None]) -> QWidget:
