@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
+    from splitrig.core.hf_model import HfModel
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
@@ -256,6 +257,9 @@ class Desktop(QObject):
         launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
+        self.models.folder_read.connect(self._on_folder)
+        self.models.store_listed.connect(self.launch_page.editor.model.offer_stored)
+        launch.stored_chosen.connect(lambda model: self.models.read(model.path, model.name))
 
     def _wire_chat(self) -> None:
         chat, page = self.chat, self.chat_page
@@ -327,12 +331,13 @@ class Desktop(QObject):
         from splitrig.services.models.demo import demo_model
 
         demo = demo_model()
-        recent = [path for path in self._settings.recent_models if path.is_file()]
+        recent = [path for path in self._settings.recent_models if path.exists()]
         self.launch_page.set_demo_model(demo)
         self.launch_page.show_recent(recent)
         first = model or next(iter(recent), demo)
         if first is not None:
             self.models.read(first)
+        self.models.list_store()
 
     # What the program's own tests and benches steer by
 
@@ -415,16 +420,25 @@ class Desktop(QObject):
     # Models and engine
 
     @Slot(object)
-    def _on_model(self, model: Model) -> None:
+    def _on_folder(self, model: HfModel) -> None:
+        self.launch_page.show_folder(model)
+        self.strip.show_model(model.path, model.name)
+        self._remember(model.path)
+
+    def _remember(self, model: Path) -> None:
+        self._settings = self._settings.with_recent(model)
+        self._save_settings()
+        self.launch_page.show_recent(self._settings.recent_models)
+
+    @Slot(object, str)
+    def _on_model(self, model: Model, name: str = "") -> None:
         from splitrig.services.models.demo import demo_model
         from splitrig.views.launch.wording import model_name
 
-        self.launch_page.show_model(model)
-        self.strip.show_model(model.path, model_name(model.path, model.quantization))
-        if model.path != demo_model():
-            self._settings = self._settings.with_recent(model.path)
-            self._save_settings()
-            self.launch_page.show_recent(self._settings.recent_models)
+        self.launch_page.show_model(model, name)
+        self.strip.show_model(model.path, name or model_name(model.path, model.quantization))
+        if model.path != demo_model() and not name:
+            self._remember(model.path)
         self.settings_page.show_settings(self._settings)
 
     @Slot(object, object)
