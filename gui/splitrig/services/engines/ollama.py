@@ -233,6 +233,7 @@ class OllamaRun:
     log_name = "ollama"
     says_when_bound = True
     takes_key = False
+    has_metrics = False
     dialect = Dialect.OLLAMA
 
     def __init__(
