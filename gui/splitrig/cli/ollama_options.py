@@ -65,10 +65,12 @@ def chosen_model(kind: EngineKind, model: Path) -> tuple[Path, str]:
     return stored.path, stored.name
 
 
-def attached_request(model: Path, name: str, plan: PlanRequest) -> tuple[LaunchRequest, Plan]:
+def attached_request(
+    model: Path, name: str, plan: PlanRequest, host: str
+) -> tuple[LaunchRequest, Plan]:
     """A request to an Ollama that runs already, with nothing planned."""
     request = LaunchRequest(
-        model=model, plan=plan, engine=EngineKind.OLLAMA_ATTACHED, model_name=name
+        model=model, plan=plan, host=host, engine=EngineKind.OLLAMA_ATTACHED, model_name=name
     )
     return request, unplanned()
 

@@ -42,6 +42,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.restart import policy_of
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         log_dir=log_dir(),
         start_timeout_s=settings.start_timeout_s,
     )
+    supervisor.restart = policy_of(settings)
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)
@@ -125,7 +127,7 @@ def _wanted(
     """
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
-        return attached_request(model, model_name, plan_request(options, 0))
+        return attached_request(model, model_name, plan_request(options, 0), options.host)
     rpc = endpoints(options.rpc) if options.rpc is not None else ()
     n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
     devices, names = engine_devices(engines, rig, model, rpc, n_lent, kind=kind, stopped=stopped)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import HostPlan, Plan, PlanRequest
+from splitrig.core.share import is_open
 from splitrig.core.split import split_argument, split_text
 from splitrig.core.units import number_text
 
@@ -166,6 +167,23 @@ def check_request(request: LaunchRequest, n_cards: int, version: str) -> None:
         )
 
 
+def stay_home(request: LaunchRequest) -> None:
+    """Refuse to open it to other machines.
+
+    Raises:
+        EngineError: That is what was asked.
+    """
+    if not is_open(request.host):
+        return
+    if request.engine is EngineKind.OLLAMA_ATTACHED:
+        message = "Whoever started this Ollama chose its address; it cannot be opened from here."
+        raise EngineError(message, "Set OLLAMA_HOST where it is started.")
+    raise EngineError(
+        "Ollama knows no key: everybody on the network could use it and delete its models.",
+        "Leave it on this machine, or choose llama.cpp, which takes a key.",
+    )
+
+
 def choose_cards(
     cards: Sequence[OllamaDevice], seen: Sequence[OllamaDevice], version: str, platform: str
 ) -> Choice:
@@ -297,7 +315,9 @@ def _llama_environment(request: LaunchRequest, port: int) -> dict[str, str]:
         "LLAMA_ARG_CORS_ORIGINS": f"http://127.0.0.1:{port}",
         "GGML_NO_BACKTRACE": "1",
     }
-    if plan.split is not None:
+    if plan.split_mode == "none":
+        env |= {"LLAMA_ARG_SPLIT_MODE": "none", "LLAMA_ARG_MAIN_GPU": "0"}
+    elif plan.split is not None:
         env["LLAMA_ARG_TENSOR_SPLIT"] = split_argument(plan.split)
     if plan.cache_type_k != plan.cache_type_v:
         env |= {

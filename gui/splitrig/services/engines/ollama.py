@@ -30,16 +30,16 @@ from splitrig.core.ollama import (
     private_name,
     serve_environment,
     shown_command,
+    stay_home,
 )
 from splitrig.core.ollama_failure import OllamaGoneError, OllamaToldError, load_failure
 from splitrig.core.ollama_log import answered_load, read_ollama_line
-from splitrig.services.engines.engine import OnLines, Order
-from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.ollama_api import OllamaApi
 from splitrig.services.engines.ollama_load import OllamaLoad
 from splitrig.services.engines.ollama_program import OllamaProgram
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_server import (
     RpcServer,
     check_lendable,
@@ -144,6 +144,7 @@ class Ollama:
             EngineError: It cannot do what is asked.
         """
         version = self.program.version(cancelled)
+        stay_home(order.request)
         request, names, lender = order.request, order.names, None
         n_cards = len(names) if names is not None else max(len(request.gpu_ids), 1)
         check_request(request, n_cards, version)
@@ -198,6 +199,11 @@ class Ollama:
             return lent_cards(names)
         known = {card.name: card for card in self._cards}
         cards = [known.get(name) or named_device(name) for name in names]
+        if request.plan.split_mode == "none" and not follows_ratio(version):
+            # it can only be kept from the other cards by not seeing them
+            first = choose_cards(cards[:1], self._cards, version, sys.platform)
+            hidden = tuple(f"{cards[0].library}{number}" for number in range(1, len(cards)))
+            return Choice(env=first.env, names=(*first.names, *hidden))
         return choose_cards(cards, self._cards, version, sys.platform)
 
     def _addresses(self, names: Sequence[str], choice: Choice) -> dict[str, str]:
@@ -278,7 +284,7 @@ class OllamaRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the server; the model is loaded when it answers."""
         del key  # Ollama has none
         self._end_load()
@@ -286,11 +292,11 @@ class OllamaRun:
         env = self._program.environment(self._environment(port))
 
         def read(lines: list[str]) -> None:
-            on_lines(lines)
+            starter.on_lines(lines)
             self._tail = (*self._tail, *lines)[-TAIL_LINES:]
             self._answered = self._answered or any(answered_load(line) for line in lines)
 
-        self._process = launch([str(self._program.path), "serve"], env, read, log)
+        self._process = starter.launch([str(self._program.path), "serve"], env, read)
         return self._process
 
     def answers(self, port: int, key: str) -> bool:

@@ -16,10 +16,10 @@ from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, Lau
 from splitrig.core.engine_log import LoadLog, LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo
-from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name
+from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name, stay_home
 from splitrig.core.ollama_failure import OllamaToldError, load_failure
 from splitrig.core.ollama_log import placement_line, read_ollama_line
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ollama_api import LoadedModel, OllamaApi, holds
 from splitrig.services.engines.ollama_load import OllamaLoad
@@ -89,6 +89,7 @@ class OllamaAttached:
             EngineError: The server does not answer, or has no such model.
         """
         del on_lines, cancelled
+        stay_home(order.request)
         version = self.check()
         if not order.request.model_name:
             raise EngineError(
@@ -125,14 +126,16 @@ class AttachedRun:
         del port
         return self._api.url
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Begin to load the model.
 
         Raises:
             EngineError: The server does not answer, or has no such model.
         """
         del port, key
-        self._process = AttachedModel(self._api, self.request, self._version, on_lines, log)
+        self._process = AttachedModel(
+            self._api, self.request, self._version, starter.on_lines, starter.log
+        )
         return self._process
 
     def answers(self, port: int, key: str) -> bool:

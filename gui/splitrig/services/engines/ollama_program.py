@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from splitrig.core.engine import EngineKind
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import OllamaDevice
 from splitrig.core.ollama_log import all_devices_told, read_device
+from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.probe import (
@@ -32,22 +34,7 @@ QUIET_S = 0.5
 CLOSED = "127.0.0.1:1"
 """Nobody listens on this port: the version asked for is the program's, not a server's."""
 USUAL = ("/usr/local/bin/ollama", "/usr/bin/ollama", "/snap/bin/ollama", "/opt/ollama/bin/ollama")
-_VISIBLE = (
-    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
-)  # fmt: skip
 _VERSION = re.compile(r"(?:client version is|ollama version is) v?(\d[\w.+-]*)")
-
-
-def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The inherited environment without what bends Ollama or the llama-server below it."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _VISIBLE and not name.startswith(("OLLAMA_", "LLAMA_ARG_", "LLAMA_API_KEY"))
-    }
-    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    return env | dict(extra)
 
 
 class OllamaProgram:
@@ -66,7 +53,8 @@ class OllamaProgram:
 
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a server with these settings."""
-        return clean_environment(settings) | self._extra_env
+        ours = {**settings, **self._extra_env}
+        return dict(environment_for(EngineKind.OLLAMA, ours).variables)
 
     def version(self, cancelled: Cancelled = never) -> str:
         """Its version; blocks for some 50 ms the first time.

@@ -206,6 +206,20 @@ def test_two_types_of_cache_and_requests_side_by_side_arrive(start: Start) -> No
     assert ask(ready, HELLO, 3, None).stats.tokens == 3
 
 
+def test_everything_can_lie_on_the_first_card(start: Start) -> None:
+    watched = start(3.0, 1.0, plan=PlanRequest(split=(3.0, 1.0), split_mode="none"))
+    ready = watched.wait(Phase.READY)
+    assert ready.mismatches == ()
+    assert rows(ready) == [(31, 92.1, 90), (0, 0, 0)]
+
+
+def test_layers_that_stay_off_the_cards_do(start: Start) -> None:
+    watched = start(3.0, 1.0, plan=PlanRequest(split=(3.0, 1.0), n_gpu_layers=10))
+    ready = watched.wait(Phase.READY)
+    assert ready.mismatches == ()
+    assert sum(layers for layers, _, _ in rows(ready)) == 10
+
+
 def test_a_model_of_the_users_store_is_served_under_its_name_and_the_store_is_not_touched(
     start: Start, tmp_path: Path
 ) -> None:
