@@ -33,16 +33,6 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def answers(endpoint: str, timeout_s: float = 2.0) -> bool:
-    """Whether somebody listens at `host:port`; blocks for at most `timeout_s` an address."""
-    host, _, port = endpoint.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
-            return True
-    except OSError:
-        return False
-
-
 def accepts(port: int) -> bool:
     """Whether somebody listens on a loopback port."""
     with socket.socket() as probe:
