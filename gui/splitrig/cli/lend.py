@@ -103,7 +103,7 @@ def _watch(lender: Lender, say: Callable[[LendStatus], None], stopped: list[int]
 
 def _differs(told: LendStatus, now: LendStatus) -> bool:
     """Something worth a line; the many short connections of a load are not."""
-    return (told.phase, told.client, told.protocol) != (now.phase, now.client, now.protocol)
+    return (told.phase, told.client) != (now.phase, now.client)
 
 
 def _say_json(status: LendStatus) -> None:

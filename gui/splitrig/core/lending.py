@@ -94,7 +94,7 @@ _STARTING = re.compile(r"Starting RPC server v(\d+)\.(\d+)\.(\d+)")
 _DEVICE = re.compile(r"^\s+(\w+): (.*) \((\d+) MiB, (\d+) MiB free\)$")
 _TROUBLES = (
     (LendTrouble.UNKNOWN_DEVICE, re.compile(r"error: unknown device: (?P<subject>\S+)")),
-    (LendTrouble.NO_DEVICE, re.compile(r"No devices found|could not find a backend")),
+    (LendTrouble.NO_DEVICE, re.compile(r"^No devices found")),
     (LendTrouble.NOT_BOUND, re.compile(r"Failed to create server socket")),
     (LendTrouble.BAD_ARGUMENT, re.compile(r"error: unknown argument: (?P<subject>\S+)")),
     (LendTrouble.BAD_ARGUMENT, re.compile(r"Invalid parameters")),

@@ -13,11 +13,12 @@ import threading
 
 from splitrig.core.engine import Failure
 
-IDLE_S = 3
+IDLE_S = 5
 """Silence after which a keep-alive packet is sent."""
-EVERY_S = 1
-TRIES = 4
-"""Unanswered packets after which the way counts as cut: some 7 s in all."""
+EVERY_S = 3
+TRIES = 5
+"""Unanswered packets after which the way counts as cut: some 20 s in all. Radio links pause for
+seconds, and a load over the network is worth waiting for."""
 CONNECT_S = 3.0
 LOOK_S = 0.2
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from splitrig.core.remote import Protocol
 from splitrig.core.units import MIB
-from splitrig.services.engines.rpc_wire import ForeignError, Wire
+from splitrig.services.engines.rpc_wire import AbsurdError, Wire
 
 OLDEST_MAJOR, NEWEST_MAJOR = 4, 7
 """Protocols this client was tried with: 4.0.3, 5.0.0 and 7.0.0 as real servers; 6 lies between and
@@ -82,7 +82,7 @@ class RpcClient:
         answer = self._wire.ask(Command.DEVICE_COUNT, answer_bytes=4, timeout_s=ANSWER_S)
         (count,) = struct.unpack("<I", answer)
         if count > MOST_CARDS:
-            raise ForeignError(f"It claims to lend {count:,} devices.")
+            raise AbsurdError(f"It claims to lend {count:,} devices.")
         return int(count)
 
     def memory(self, device: int) -> Memory:
@@ -99,7 +99,7 @@ class RpcClient:
         )
         free, total = struct.unpack("<QQ", answer)
         if max(free, total) > MOST_BYTES:
-            raise ForeignError(f"It claims to have {max(free, total) >> 40:,} TiB of memory.")
+            raise AbsurdError(f"It claims to have {max(free, total) >> 40:,} TiB of memory.")
         return Memory(free_bytes=min(free, total) if total else free, total_bytes=total)
 
     def pads_rows(self, device: int) -> bool:
@@ -196,7 +196,7 @@ class RpcClient:
         )
         took = time.perf_counter() - begun
         if answer != data:
-            raise ForeignError("It does not give back what was written.")
+            raise AbsurdError("It does not give back what was written.")
         return took
 
 

@@ -25,6 +25,7 @@ from splitrig.services.engines.rpc_client import (
     RpcClient,
 )
 from splitrig.services.engines.rpc_wire import (
+    AbsurdError,
     ForeignError,
     GoneError,
     RefusedError,
@@ -136,8 +137,8 @@ def _unreached(endpoint: RemoteEndpoint, address: str, error: WireError) -> Remo
         endpoint,
         RemoteState.SILENT,
         f"{endpoint} does not answer.",
-        "Check that the machine is on, that its firewall lets this port pass, and that "
-        "ggml-rpc-server listens on that address.",
+        "Check that the machine is on, that its firewall lets this port pass, that ggml-rpc-server "
+        "listens on that address, and that nobody else uses it.",
         address,
     )
 
@@ -172,8 +173,10 @@ def _asked(
             "Look at its output: it may have stopped.",
             address,
         )
-    except WireError as error:
+    except AbsurdError as error:
         return _foreign(endpoint, address, error.message)
+    except WireError:
+        return _foreign(endpoint, address)
 
 
 def _described(
@@ -213,7 +216,7 @@ def _described(
         seen_s=now_s(),
         message="" if cards else f"The server at {endpoint} lends no device.",
         hint="" if cards else "Look at its output.",
-        notes=_notes(memories, measured=up is not None or not rates),
+        notes=_notes(memories, measured=up is not None or not rates or not memories),
     )
 
 

@@ -55,6 +55,10 @@ class ForeignError(WireError):
     """What came is no answer of an RPC server."""
 
 
+class AbsurdError(WireError):
+    """It answers as an RPC server does, with figures that cannot be; the message begins with It."""
+
+
 def resolve(host: str, timeout_s: float = CONNECT_S) -> str:
     """The IPv4 address of a name, as the engine would find it; blocks for at most `timeout_s`.
 
