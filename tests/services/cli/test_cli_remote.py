@@ -74,7 +74,8 @@ def test_remote_says_what_a_server_lends_and_what_the_way_costs() -> None:
         (found,) = json.loads(done.stdout)["servers"]
         assert found["endpoint"] == server.endpoint
         assert (found["state"], found["usable"]) == ("free", True)
-        assert (found["address"], found["protocol"]) == ("127.0.0.1", "4.0.3")
+        assert found["address"] == "127.0.0.1"
+        assert f"Starting RPC server v{found['protocol']}\n" in server.lines
         assert found["latency_ms"] > 0
         assert found["up_mb_s"] > 0
         assert found["down_mb_s"] > 0
@@ -83,7 +84,7 @@ def test_remote_says_what_a_server_lends_and_what_the_way_costs() -> None:
         assert all(card["total_bytes"] >= card["free_bytes"] > 0 for card in found["cards"])
         page = splitrig("remote", server.endpoint)
         assert page.returncode == 0
-        assert "protocol 4.0.3" in page.stdout
+        assert f"protocol {found['protocol']}" in page.stdout
         assert "MB/s there" in page.stdout
         assert "card 1" in page.stdout
         quick = splitrig("remote", "--no-rates", server.endpoint, "--json")
@@ -139,10 +140,11 @@ def test_lend_runs_until_it_is_stopped() -> None:
     with begin("lend", "--devices", "CPU", "--port", "0", "--threads", "1", "--json") as program:
         told = news(program, "listening")
         assert told["endpoint"].startswith("127.0.0.1:")
-        assert (told["protocol"], told["client"], told["warning"]) == ("4.0.3", None, "")
+        assert (told["client"], told["warning"]) == (None, "")
         assert [device["name"] for device in told["devices"]] == ["CPU"]
         found = json.loads(splitrig("remote", told["endpoint"], "--json").stdout)["servers"][0]
         assert found["usable"]
+        assert found["protocol"] == told["protocol"]
         below = [p.pid for p in psutil.Process(program.pid).children(recursive=True)]
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=10)
@@ -168,15 +170,14 @@ def test_lend_tells_people_who_uses_it() -> None:
         lines = [program.stdout.readline() for _ in range(5)]
         assert lines[0] == "Starting …\n"
         endpoint = lines[1].split()[2].rstrip(",")
-        assert lines[1] == f"Lending at {endpoint}, protocol 4.0.3:\n"
+        assert lines[1].startswith(f"Lending at {endpoint}, protocol ")
         assert lines[2] == lines[3]
         assert lines[2].startswith("  CPU: ")
         assert lines[4] == "Ctrl-C stops it.\n"
         host, _, port = endpoint.rpartition(":")
         with socket.create_connection((host, int(port))):
-            assert program.stdout.readline() in ("In use by 127.0.0.1.\n", "In use by a client.\n")
-        rest = [program.stdout.readline() for _ in range(2)]
-        assert "Free again.\n" in rest
+            assert program.stdout.readline().startswith("In use by ")
+        assert "Free again.\n" in iter(program.stdout.readline, "")
         program.send_signal(signal.SIGTERM)
         out, _ = program.communicate(timeout=10)
     assert program.returncode == 0

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.services.engines.conftest import Watch
-from tests.services.engines.rpc_servers import wait_for
+from tests.services.engines.rpc_servers import rpc_server, wait_for
 from tests.services.engines.test_remote_engine import ask, start
 
 from splitrig.core.engine import Phase
 from splitrig.core.errors import EngineError
 from splitrig.core.lending import LendPhase, LendRequest, LendStatus
-from splitrig.core.remote import Protocol, RemoteEndpoint, engine_use
+from splitrig.core.remote import RemoteEndpoint, engine_use
 from splitrig.services.engines.lender import Lender, LenderLines, command_line, engine_protocol
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.engines.ports import free_port
@@ -69,13 +69,13 @@ def test_it_lends_until_it_is_stopped(lender: Lender) -> None:
     lender.start(find_llama_server(), CPU)
     status = wait_phase(lender, LendPhase.LISTENING)
     assert status.endpoint.startswith("127.0.0.1:")
-    assert status.protocol == Protocol(4, 0, 3)
     assert [device.name for device in status.devices] == ["CPU"]
     assert (status.client, status.n_clients) == (None, 0)
     pid = status.pid
     assert pid is not None
     found = probe(RemoteEndpoint.parse(status.endpoint))
     assert found.usable
+    assert found.protocol == status.protocol is not None
     assert len(found.cards) == 1
     with pytest.raises(EngineError, match="lent already"):
         lender.start(find_llama_server(), CPU)
@@ -144,11 +144,10 @@ def test_an_engine_on_lent_devices_is_seen_as_one_use(lender: Lender, watch: Wat
     watched.wait(Phase.STOPPED)
     wait_phase(lender, LendPhase.LISTENING)
     phases = [i.phase for i in lender._mailbox.drain() if isinstance(i, LendStatus)]
+    # the list, the load, and a pause between them on a slow machine: not a hundred visits
     changes = [p for p, before in zip(phases, [None, *phases], strict=False) if p is not before]
-    assert changes in (
-        [LendPhase.SERVING, LendPhase.LISTENING],
-        [LendPhase.LISTENING, LendPhase.SERVING, LendPhase.LISTENING],
-    )
+    assert changes[-2:] == [LendPhase.SERVING, LendPhase.LISTENING]
+    assert len(changes) < 10
 
 
 def test_one_that_is_killed_is_told_of(lender: Lender) -> None:
@@ -256,7 +255,10 @@ def test_stopping_while_it_starts_leaves_nothing(lender: Lender) -> None:
 
 
 def test_the_protocol_of_the_engine_at_hand_is_known() -> None:
-    assert engine_protocol(find_llama_server()) == Protocol(4, 0, 3)
+    known = engine_protocol(find_llama_server())
+    with rpc_server(1) as server:
+        assert probe(RemoteEndpoint.parse(server.endpoint), rates=False).protocol == known
+    assert known is not None
 
 
 def test_what_is_kept_on_disk_lies_in_the_users_cache(

@@ -139,7 +139,7 @@ def test_a_card_here_and_one_there_share_a_model(watch: Watch) -> None:
         own = PlanDevice(name="here", id="here", free_bytes=2 * GIB, backend=Backend.VULKAN)
         request = PlanRequest(split=(1, 1))
         plan = make_plan(read_model(model_file()), [own, cards[0].plan_device()], request)
-        watched = watch(extra_env=env)
+        watched = watch(extra_env=env, start_timeout_s=150)
         watched.start(
             LaunchRequest(
                 model=model_file(), gpu_ids=("here", cards[0].id),
@@ -148,7 +148,7 @@ def test_a_card_here_and_one_there_share_a_model(watch: Watch) -> None:
             ),
             plan,
         )  # fmt: skip
-        ready = watched.wait(Phase.READY)
+        ready = watched.wait(Phase.READY, most_s=150)
         assert ready.mismatches == ()
         assert carried(ready, ["Vulkan0", "RPC0"]) == [(16, 33.82, 48), (15, 58.28, 42)]
         watched.supervisor.stop()
@@ -236,6 +236,6 @@ def test_an_engine_of_another_protocol_is_refused_before_the_start(tmp_path: Pat
     script.chmod(0o755)
     with rpc_server(1) as one:
         endpoints = [RemoteEndpoint.parse(one.endpoint)]
-        with pytest.raises(EngineError, match=r"speaks RPC protocol 4\.0\.3, but") as raised:
+        with pytest.raises(EngineError, match=r"speaks RPC protocol \d+\.\d+\.\d+, but") as raised:
             remote_servers(find_llama_server(script), endpoints)
     assert raised.value.hint == "Use the same llama.cpp on both machines."

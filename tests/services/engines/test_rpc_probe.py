@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 from tests.services.engines.rpc_servers import RealServer, listener, rpc_server, wait_for
 
 from splitrig.core.errors import EngineError
-from splitrig.core.remote import Protocol, RemoteEndpoint, RemoteServer, RemoteState
+from splitrig.core.remote import RemoteEndpoint, RemoteServer, RemoteState
 from splitrig.core.units import MIB
 from splitrig.services.engines import rpc_client, rpc_probe, rpc_wire
 from splitrig.services.engines.probe import ProbeCancelledError
@@ -66,7 +67,7 @@ def test_a_server_with_one_device_says_what_it_lends(one: RealServer) -> None:
     assert found.state is RemoteState.FREE
     assert found.usable
     assert found.address == "127.0.0.1"
-    assert found.protocol == Protocol(4, 0, 3)
+    assert f"Starting RPC server v{found.protocol}\n" in one.lines
     (card,) = found.cards
     total = card.total_bytes
     assert total is not None
@@ -103,15 +104,13 @@ def test_a_look_without_rates_sends_no_megabytes(one: RealServer) -> None:
 
 
 def test_after_a_look_the_server_is_free_again_and_keeps_no_memory(one: RealServer) -> None:
-    """Its process holds what it held before: the buffers went with the connection."""
-    import psutil
-
+    """Eight buffers of 8 MiB went with their connections, but for what its allocator keeps."""
     look(one.endpoint)
     me = psutil.Process(one.process.pid)
     before = me.memory_info().rss
-    for _ in range(6):
+    for _ in range(8):
         assert look(one.endpoint).usable
-    assert me.memory_info().rss - before < 8 * MIB
+    assert me.memory_info().rss - before < 32 * MIB
     assert one.process.poll() is None
     require_free(RemoteEndpoint.parse(one.endpoint))
 
