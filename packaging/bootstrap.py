@@ -172,17 +172,21 @@ def check_qt_libraries() -> None:
         install_debian(missing, "libraries that Qt or the engine needs")
 
 
-def check_test_tools() -> None:
-    """Make sure that what the tests use besides Python is there."""
+def check_tools(tools: dict[str, str], purpose: str) -> None:
+    """Make sure that programs or files (see TEST_TOOLS) are there, on Linux.
+
+    Raises:
+        SetupError: They are missing and cannot be installed from here.
+    """
     if not sys.platform.startswith("linux"):
         return
     missing = {
         package
-        for tool, package in TEST_TOOLS.items()
+        for tool, package in tools.items()
         if not (Path(tool).exists() if tool.startswith("/") else shutil.which(tool))
     }
     if missing:
-        install_debian(missing, "what the tests need")
+        install_debian(missing, purpose)
 
 
 def start(arguments: list[str]) -> int:
@@ -211,7 +215,7 @@ def main(arguments: list[str]) -> int:
     try:
         check_qt_libraries()
         if mode != "run":
-            check_test_tools()
+            check_tools(TEST_TOOLS, "what the tests need")
         install_python(tests=mode != "run")
         if mode == "run":
             return start(rest)

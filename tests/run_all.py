@@ -16,6 +16,9 @@ BIN = Path(sys.executable).parent
 LINUX = sys.platform.startswith("linux")
 
 
+NEED_ENGINES = ("service tests", "widget tests", "whole program")
+
+
 def steps(*, quick: bool) -> list[tuple[str, list[str], dict[str, str]]]:
     """Name, command and extra environment of every step, cheapest first."""
     python = sys.executable
@@ -41,6 +44,15 @@ def steps(*, quick: bool) -> list[tuple[str, list[str], dict[str, str]]]:
     return plan
 
 
+def chosen(*, quick: bool, only: str) -> list[tuple[str, list[str], dict[str, str]]]:
+    """The steps to run, preceded by what provides the engines that some of them start."""
+    plan = [step for step in steps(quick=quick) if only in step[0]]
+    if not quick and any(step[0].startswith(NEED_ENGINES) for step in plan):
+        provision = [sys.executable, "packaging/provision_engines.py"]
+        plan.insert(0, ("engines of the tests", provision, {}))
+    return plan
+
+
 def main() -> int:
     """Run the steps; 0 only if all of them passed."""
     parser = argparse.ArgumentParser(prog="./test", description=__doc__)
@@ -48,9 +60,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="run the steps whose name contains this")
     options = parser.parse_args()
     results = []
-    for name, command, extra in steps(quick=options.quick):
-        if options.only not in name:
-            continue
+    for name, command, extra in chosen(quick=options.quick, only=options.only):
         print(f"\n== {name}", flush=True)
         start = time.monotonic()
         env = {**os.environ, **extra}

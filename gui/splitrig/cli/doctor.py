@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 
 from splitrig import __version__
 from splitrig.cli.options import detected_rig
+from splitrig.cli.orphans import WAY_OUT, sentence
 from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.gpu import Rig, Severity
 from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
+from splitrig.services.engines.environment import notes_for_all
 from splitrig.services.engines.llama_server import find_llama_server
+from splitrig.services.engines.orphans import find_orphans
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import SettingsStore, config_dir, log_dir
@@ -53,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
         *_cards(rig),
         *_engine(rig, settings.engine.llama_server),
         *_ollama(),
+        *_orphans(),
+        *_environment(),
         _model(),
         *_folders(),
         _display(),
@@ -145,6 +150,21 @@ def _engine(rig: Rig, chosen: Path | None) -> list[Finding]:
             )
         )
     return findings
+
+
+def _orphans() -> list[Finding]:
+    """Engines of an earlier run that still hold memory."""
+    return [
+        Finding(id=f"orphan-{number}", state=PROBLEM, message=sentence(orphan), hint=WAY_OUT)
+        for number, orphan in enumerate(find_orphans())
+    ]
+
+
+def _environment() -> list[Finding]:
+    """Inherited variables that an engine does not get, or that may change what it does."""
+    replaced, kept = notes_for_all()
+    told = [*((n.name, n.sentence) for n in replaced), *((n.name, n.sentence) for n in kept)]
+    return [Finding(id=f"environment-{name}", state=NOTE, message=text) for name, text in told]
 
 
 def _ollama() -> list[Finding]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from splitrig import __version__
-from splitrig.cli import check, doctor, gpus, lend, plan, remote, serve
+from splitrig.cli import check, doctor, engines, gpus, lend, orphans, plan, remote, serve
 from splitrig.core.errors import SplitRigError
 
-COMMANDS = (gpus, plan, serve, check, doctor, remote, lend)
+COMMANDS = (gpus, plan, serve, check, engines, remote, lend, doctor, orphans)
 USAGE = 2
 """Exit code for arguments that make no sense."""
 

@@ -41,7 +41,13 @@ def whole(low: int, high: int) -> "argparse._ActionType":
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """The knobs that decide where the bytes go, named as llama-server names them."""
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a GGUF file")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a GGUF file, or the name of a model in Ollama",
+    )
     parser.add_argument("--tensor-split", metavar="3,1", help="share of each card")
     parser.add_argument("--ctx", type=whole(0, 2**24), default=4096, metavar="N",
                         help="context, tokens; 0: the model's own")  # fmt: skip

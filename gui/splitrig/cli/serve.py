@@ -12,6 +12,15 @@ from typing import Any
 
 import psutil
 
+from splitrig.cli.ollama_options import (
+    add_ollama_options,
+    attached_request,
+    chosen_kind,
+    chosen_model,
+    chosen_settings,
+    placement_json,
+    placement_text,
+)
 from splitrig.cli.options import (
     add_plan_options,
     detected_rig,
@@ -32,9 +41,11 @@ from splitrig.core.engine_machine import HOST
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
-from splitrig.core.plan import PlanDevice, make_plan
+from splitrig.core.plan import Plan, PlanDevice, make_plan
 from splitrig.core.remote import parse_endpoints
 from splitrig.core.remote_cost import LinkCost, link_costs
+from splitrig.core.restart import policy_of
+from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
@@ -44,13 +55,20 @@ from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import log_dir
 
+ENGINES = (
+    EngineKind.LLAMA_CPP.value,
+    EngineKind.LLAMA_CPP_PYTHON.value,
+    EngineKind.OLLAMA.value,
+)
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = commands.add_parser("serve", help="start the engine and run it until stopped")
     add_plan_options(parser)
-    parser.add_argument("--engine", choices=("llama.cpp",), default="llama.cpp")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
+    add_ollama_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument(
         "--local-cards",
@@ -58,13 +76,20 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="with --rpc: this machine's cards as well, before those lent",
     )
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="0.0.0.0 opens it to the network, with the key",
+    )
     parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    settings = stored_settings().engine
+    kind = chosen_kind(options)
+    settings = chosen_settings(options, stored_settings().engine)
     if options.llama_server is not None:
         settings = settings.model_copy(update={"llama_server": options.llama_server})
     engines = Engines(Mailbox(), settings)
@@ -74,31 +99,11 @@ def run(options: argparse.Namespace) -> int:
         log_dir=log_dir(),
         start_timeout_s=settings.start_timeout_s,
     )
+    supervisor.restart = policy_of(settings)
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)
-            chosen = _remote(engines, rig, options, stopped)
-            if chosen is None:
-                n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
-                devices = engine_devices(engines, rig, options.model, n_lent, stopped=stopped)
-            else:
-                devices = chosen.devices
-            if not options.json and devices[0].id.startswith("demo-"):
-                print(f"No card is used: the processor lends {len(devices)} devices.")
-            wanted = plan_request(options, len(devices))
-            model = read_model(options.model)
-            plan = make_plan(model, devices, wanted)
-            if chosen is not None:
-                costs = link_costs(model, plan, wanted, chosen.cards)
-                _say_remote(chosen, costs, as_json=options.json)
-            request = LaunchRequest(
-                model=options.model,
-                gpu_ids=tuple(device.id for device in devices),
-                plan=wanted,
-                devices=chosen.names if chosen is not None else (),
-                rpc=chosen.rpc if chosen is not None else (),
-                port=options.port,
-            )
+            request, plan = _wanted(options, kind, engines, rig, stopped)
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
         except ProbeCancelledError:
@@ -114,8 +119,55 @@ def run(options: argparse.Namespace) -> int:
             supervisor.close()
 
 
+def _wanted(
+    options: argparse.Namespace,
+    kind: EngineKind,
+    engines: Engines,
+    rig: Rig,
+    stopped: Sequence[int],
+) -> tuple[LaunchRequest, Plan]:
+    """What the options ask for, and the plan for it; says what cards of other machines cost.
+
+    Raises:
+        SplitRigError: The model cannot be read, or there is no device to use.
+    """
+    model, model_name = chosen_model(kind, options.model)
+    if kind is EngineKind.OLLAMA_ATTACHED:
+        return attached_request(model, model_name, plan_request(options, 0), options.host)
+    chosen = _remote(options, kind, engines, rig, model, stopped)
+    if chosen is not None:
+        devices = chosen.devices
+    else:
+        n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
+        devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=stopped)
+    if not options.json and devices[0].id.startswith("demo-"):
+        print(f"No card is used: the processor lends {len(devices)} devices.")
+    wanted = plan_request(options, len(devices))
+    read = read_model(model)
+    plan = make_plan(read, devices, wanted)
+    if chosen is not None:
+        _say_remote(chosen, link_costs(read, plan, wanted, chosen.cards), as_json=options.json)
+    request = LaunchRequest(
+        model=model,
+        gpu_ids=tuple(device.id for device in devices),
+        plan=wanted,
+        devices=chosen.names if chosen is not None else (),
+        rpc=chosen.rpc if chosen is not None else (),
+        port=options.port,
+        host=options.host,
+        engine=kind,
+        model_name=model_name,
+    )
+    return request, plan
+
+
 def _remote(
-    engines: Engines, rig: Rig, options: argparse.Namespace, stopped: Sequence[int]
+    options: argparse.Namespace,
+    kind: EngineKind,
+    engines: Engines,
+    rig: Rig,
+    model: Path,
+    stopped: Sequence[int],
 ) -> Chosen | None:
     """The cards of `--rpc`, with this machine's own where they are wanted; `None` without it.
 
@@ -126,13 +178,23 @@ def _remote(
         if options.local_cards:
             raise SplitRigError("--local-cards goes with --rpc.", "Leave it out.")
         return None
+    if kind is not EngineKind.LLAMA_CPP:
+        raise SplitRigError(
+            f"{kind.value} does not use llama.cpp's RPC.", "Leave --rpc out, or take llama.cpp."
+        )
     endpoints = parse_endpoints(options.rpc, default_port=None)
-    local = (rig, options.model) if options.local_cards else None
+    local = (rig, model) if options.local_cards else None
     return choose_remote(engines, endpoints, lambda: bool(stopped), local=local)
 
 
 def engine_devices(
-    engines: Engines, rig: Rig, model: Path, n_lent: int = 2, *, stopped: Sequence[int] = ()
+    engines: Engines,
+    rig: Rig,
+    model: Path,
+    n_lent: int = 2,
+    *,
+    kind: EngineKind = EngineKind.LLAMA_CPP,
+    stopped: Sequence[int] = (),
 ) -> tuple[PlanDevice, ...]:
     """This machine's devices to plan for.
 
@@ -148,7 +210,7 @@ def engine_devices(
         return rig_devices(rig)
     if not rig.gpus:
         return lent_devices(n_lent)
-    device_map = engines.ask_devices(EngineKind.LLAMA_CPP, rig, model, lambda: bool(stopped))
+    device_map = engines.ask_devices(kind, rig, model, lambda: bool(stopped))
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
         reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
@@ -245,6 +307,7 @@ def _say_json(status: EngineStatus) -> None:
     if status.phase is Phase.READY:
         news |= {
             "url": status.url,
+            "network_urls": list(status.network_urls),
             "api_key": status.api_key,
             "pid": status.pid,
             "build": status.build,
@@ -252,6 +315,7 @@ def _say_json(status: EngineStatus) -> None:
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
         }
+        news |= placement_json(status)
     if (failure := status.failure) is not None:
         news |= {
             "message": failure.message,
@@ -265,7 +329,10 @@ def _say_json(status: EngineStatus) -> None:
 def _say_text(status: EngineStatus) -> None:
     match status.phase:
         case Phase.READY:
-            print(f"Ready at {status.url} with the key {status.api_key}")
+            key = f" with the key {status.api_key}" if status.api_key else ""
+            print(f"Ready at {status.url}{key}")
+            if status.network_urls:
+                print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):
@@ -274,8 +341,10 @@ def _say_text(status: EngineStatus) -> None:
                     f"  {device.name}: {device.n_layers} layers, weights "
                     f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
                 )
+            if held := placement_text(status):
+                print(held)
             host = status.actual.get(HOST)
-            if host is not None:
+            if host is not None and status.device_names:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
             for sentence in status.mismatches:
                 print(f"  {sentence}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
+from splitrig.core.share import LOOPBACK
+from splitrig.core.vllm import VllmOptions
 
 
 class EngineKind(StrEnum):
@@ -52,18 +54,20 @@ class LaunchRequest:
     """Everything Start needs.
 
     Attributes:
-        model: The GGUF file.
+        model: The GGUF file; for vLLM the model's folder.
         gpu_ids: Cards to use, by `GpuInfo.id`, in the order of the split.
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
         rpc: RPC endpoints `host:port` that lend devices.
-        port: TCP port on loopback; 0 picks a free one.
+        port: TCP port; 0 picks a free one.
+        host: Address to listen on; anything but loopback only after the user said so.
         n_threads: CPU threads; `None` leaves it to the engine.
         warmup: Let the engine run one empty token before it reports ready.
         log_layers: Let the engine say where each layer goes; costs some log lines per token.
         engine: Which engine.
         model_name: The engine's own name of the model, where it has a store of its own (Ollama);
             `model` is then the file behind it.
+        vllm: What only vLLM knows; `None` takes context and split from `plan`.
     """
 
     model: Path
@@ -72,11 +76,13 @@ class LaunchRequest:
     devices: tuple[str, ...] = ()
     rpc: tuple[str, ...] = ()
     port: int = 0
+    host: str = LOOPBACK
     n_threads: int | None = None
     warmup: bool = True
     log_layers: bool = False
     engine: EngineKind = EngineKind.LLAMA_CPP
     model_name: str = ""
+    vllm: VllmOptions | None = None
 
 
 STEPS = ("process", "weights", "context", "warmup")
@@ -137,7 +143,9 @@ class EngineStatus:
         device_names: The engine's device for each card of the plan, in order.
         command: The command that was run, for showing (no key in it).
         pid: Of the engine process; `None` for one that was not started here.
+        pids: That process and all below it, looked at every few seconds.
         url: Base address such as `http://127.0.0.1:8137`; `None` before a port is chosen.
+        network_urls: Addresses for other machines; empty unless it was opened to them.
         api_key: Bearer token for `url`; `None` where the engine takes none.
         served_model: What a request has to name as its model; `None` where it need not.
         dialect: How to speak to it.
@@ -149,6 +157,7 @@ class EngineStatus:
         build: The engine's build, such as 'b10068'.
         mismatches: Sentences on where the cards carry something else than planned; only
             filled from phase READY on.
+        restart: What ended the run before, when the engine is started again after a crash.
         step: The step in progress, a key of `step_seconds`; empty when none is.
         step_since_s: When that step began, `time.monotonic()`.
         log: What the engine's log has said since the last start.
@@ -161,7 +170,9 @@ class EngineStatus:
     device_names: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     pid: int | None = None
+    pids: frozenset[int] = frozenset()
     url: str | None = None
+    network_urls: tuple[str, ...] = ()
     api_key: str | None = None
     served_model: str | None = None
     dialect: Dialect = Dialect.OPENAI
@@ -172,6 +183,7 @@ class EngineStatus:
     failure: Failure | None = None
     build: str | None = None
     mismatches: tuple[str, ...] = ()
+    restart: str = ""
     step: str = ""
     step_since_s: float | None = None
     log: LoadLog = field(default_factory=LoadLog, repr=False)

@@ -74,6 +74,14 @@ SENTENCES = {
         "The engine refused the model: {}.",
         "Look at its log, or try another file of the model.",
     ),
+    TroubleKind.PART_DIED: (
+        "A part of the engine ended, so it cannot answer any more.",
+        "Launch it again.",
+    ),
+    TroubleKind.OTHER: (
+        "The engine stopped: {}.",
+        "Look at its log.",
+    ),
 }
 """Message and hint by kind; the hole takes what the line names."""
 _WINDOWS_CODES = {
@@ -113,8 +121,12 @@ def explain_exit(
 
 
 def _cause(log: LoadLog) -> Trouble | None:
-    """The first error line, or the one of its kind that names the device and the size."""
+    """The first error line, or the one of its kind that names the device and the size.
+
+    A line that is understood comes before one that is only repeated.
+    """
     troubles = [t for t in log.troubles if not _is_doubtful(t, log)]
+    troubles = [t for t in troubles if t.kind is not TroubleKind.OTHER] or troubles
     if not troubles:
         return None
     same = [t for t in troubles if t.kind is troubles[0].kind]
@@ -135,6 +147,8 @@ def _taken(log: LoadLog, device: str) -> int:
 
 
 def _tell(trouble: Trouble, log: LoadLog, names: Mapping[str, str]) -> tuple[str, str]:
+    if trouble.message:
+        return trouble.message, trouble.hint
     if trouble.kind is TroubleKind.OUT_OF_MEMORY:
         return _out_of_memory(trouble, log, names), LESS_MEMORY
     message, hint = SENTENCES[trouble.kind]
@@ -161,6 +175,8 @@ def _device_name(trouble: Trouble, log: LoadLog) -> str:
     if trouble.subject.isdigit():
         numbered = (d.name for d in log.used if d.name.endswith(trouble.subject))
         return next(numbered, f"device {trouble.subject}")
+    if not log.used:
+        return trouble.subject
     return log.device_of(trouble.subject) if trouble.subject else ""
 
 

@@ -7,6 +7,7 @@ prefix such as `0.00.518.546 I srv ` may stand before each.
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
 
 from splitrig.core.units import MIB
 
@@ -25,6 +26,8 @@ class BufferKind(StrEnum):
 class Mark(StrEnum):
     """Points an engine passes while it starts."""
 
+    BOUND = "bound"
+    """It has its port; nothing is loaded yet."""
     WEIGHTS = "weights"
     CONTEXT = "context"
     WARMUP = "warmup"
@@ -50,6 +53,8 @@ class TroubleKind(StrEnum):
     MODEL_BROKEN = "model broken"
     MODEL_REFUSED = "model refused"
     NEEDS_FLASH = "needs flash attention"
+    PART_DIED = "part died"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +115,53 @@ class Trouble:
         subject: The device, file, option or port it names; may be empty.
         n_bytes: The size it names, bytes.
         text: The line.
+        message: What happened, one sentence, where the engine's own reader knows it; otherwise
+            `core.engine_failure` tells it from the kind.
+        hint: The way out that belongs to `message`.
     """
 
     kind: TroubleKind
     subject: str = ""
     n_bytes: int | None = None
     text: str = ""
+    message: str = ""
+    hint: str = ""
 
 
-LogEvent = DeviceListed | DeviceUsed | BufferSeen | LayerAssigned | Passed | BuildNamed | Trouble
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """So much of the weights is read, 0–1."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """One line that says several things."""
+
+    events: tuple["LogEvent", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What an engine holds altogether, where it says no more (an Ollama that ran before), bytes."""
+
+    total_bytes: int
+    on_cards_bytes: int
+
+
+LogEvent = (
+    DeviceListed
+    | DeviceUsed
+    | BufferSeen
+    | LayerAssigned
+    | Passed
+    | BuildNamed
+    | Trouble
+    | Progressed
+    | Placed
+    | Several
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +176,7 @@ class LoadLog:
         troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
         loaded: It said that the model is loaded; the last word before it answers.
+        placed: What it holds altogether, where it says no more.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -142,6 +186,7 @@ class LoadLog:
     troubles: tuple[Trouble, ...] = ()
     build: str | None = None
     loaded: bool = False
+    placed: Placed | None = None
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -343,12 +388,25 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case LayerAssigned():
             before_layers = () if event.layer == 0 else log.layers
             return replace(log, layers=(*before_layers, event))
+        case BuildNamed() | Placed() | Trouble():
+            log = _noted(log, event)
+        case Passed():
+            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
+            return replace(
+                log,
+                buffers=model if event.mark is Mark.CONTEXT else log.buffers,
+                loaded=log.loaded or event.mark is Mark.LOADED,
+            )
+        case Several():
+            log = reduce(add_event, event.events, log)
+    return log
+
+
+def _noted(log: LoadLog, event: BuildNamed | Placed | Trouble) -> LoadLog:
+    match event:
         case BuildNamed():
             return replace(log, build=event.build)
+        case Placed():
+            return replace(log, placed=event)
         case Trouble():
             return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
-        case Passed(mark=Mark.CONTEXT):
-            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
-            return replace(log, buffers=model)
-        case Passed():
-            return replace(log, loaded=log.loaded or event.mark is Mark.LOADED)

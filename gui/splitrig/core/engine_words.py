@@ -29,6 +29,11 @@ def engine_name(status: EngineStatus) -> str:
     return NAMES[kind_of(status)]
 
 
+def log_name(status: EngineStatus) -> str:
+    """'llama.cpp 1', where lines of several engines stand together."""
+    return f"{engine_name(status)} {status.slot}"
+
+
 def model_stem(status: EngineStatus) -> str:
     """The model without folder and ending, by the engine's own name where it has one."""
     if status.request is None:

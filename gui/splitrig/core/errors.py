@@ -1,5 +1,7 @@
 """Expected failures: a sentence that says what happened and one that says what to do."""
 
+from collections.abc import Mapping
+
 
 class SplitRigError(Exception):
     """A failure the user can understand and act on.
@@ -42,3 +44,38 @@ class ChatError(SplitRigError):
 
 class StoreError(SplitRigError):
     """The program's own files cannot be read or written."""
+
+
+class ArchiveError(StoreError):
+    """An archive is damaged, or holds what could do harm."""
+
+
+class NetError(SplitRigError):
+    """A server could not be reached, or did not deliver."""
+
+
+class BrokenOffError(NetError):
+    """A connection ended too early; the same may work at the next attempt."""
+
+
+class StatusError(NetError):
+    """A server answered with an error.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Its headers, names in lower case.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.headers = dict(headers)
+
+
+class CancelledError(SplitRigError):
+    """The user gave it up; nothing is wrong."""
+
+    def __init__(self, message: str = "It was cancelled.", hint: str = "") -> None:
+        super().__init__(message, hint)

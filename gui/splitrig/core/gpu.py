@@ -81,6 +81,20 @@ def names_among(gpus: Collection[GpuInfo]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuProcess:
+    """A program that computes on a card.
+
+    Attributes:
+        pid: Its process id.
+        vram_bytes: Memory it holds on this card, bytes; `None` where the driver does not tell
+            (Windows).
+    """
+
+    pid: int
+    vram_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSample:
     """One reading of one card; `None` means the driver does not report the value.
 
@@ -98,6 +112,7 @@ class GpuSample:
         pcie_gen: PCIe generation of the link now; drops at idle.
         pcie_lanes: Lanes of the link now.
         limits: What holds the clocks back now; empty when nothing does, `None` if unknown.
+        processes: Programs that compute on it, read every few seconds; `None` if not reported.
         lost: The card stopped answering (fell off the bus); other values are then `None`.
     """
 
@@ -114,6 +129,7 @@ class GpuSample:
     pcie_gen: int | None = None
     pcie_lanes: int | None = None
     limits: tuple[Limit, ...] | None = None
+    processes: tuple[GpuProcess, ...] | None = None
     lost: bool = False
 
     @property

@@ -132,6 +132,8 @@ class Plan:
         split: The shares used, as given or derived from free memory.
         fits: Every card has room for its share.
         notes: Sentences on what the plan assumes or cannot know.
+        tolerance: Share of the planned bytes by which an engine may differ without being told
+            of: 0 where weights and KV cache are exact.
     """
 
     devices: tuple[DevicePlan, ...]
@@ -139,6 +141,7 @@ class Plan:
     split: tuple[float, ...]
     fits: bool
     notes: tuple[str, ...] = ()
+    tolerance: float = 0.0
 
     @property
     def tightest(self) -> DevicePlan | None:

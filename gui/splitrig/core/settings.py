@@ -38,10 +38,43 @@ class EngineSettings(_Section):
         Path | None,
         Field(
             title="llama-server",
-            description="Empty: the one that came with SplitRig, else the one on PATH.",
+            description="Empty: the newest one downloaded, else the one that came with SplitRig, "
+            "else the one on PATH.",
             json_schema_extra={"file": True},
         ),
     ] = None
+    python: Annotated[
+        Path | None,
+        Field(
+            title="Python with llama-cpp-python",
+            description="Empty: the one SplitRig runs in.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    vllm: Annotated[
+        Path | None,
+        Field(
+            title="vLLM",
+            description="The `vllm` command of its environment. Empty: the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    ollama: Annotated[
+        Path | None,
+        Field(
+            title="ollama",
+            description="Empty: the one on PATH, else the one in its usual place.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    ollama_url: Annotated[
+        str,
+        Field(
+            title="Address of a running Ollama",
+            description="Empty: what OLLAMA_HOST says, else http://127.0.0.1:11434.",
+            max_length=300,
+        ),
+    ] = ""
     start_timeout_s: Annotated[
         int,
         Field(
@@ -52,6 +85,22 @@ class EngineSettings(_Section):
             json_schema_extra={"unit": "s"},
         ),
     ] = 600
+    restart_on_crash: Annotated[
+        bool,
+        Field(
+            title="Start again after a crash",
+            description="After 2 s, then 4, 8 and so on; never after a start that failed.",
+        ),
+    ] = False
+    restart_tries: Annotated[
+        int,
+        Field(
+            title="Restarts in a row",
+            description="Five minutes of work are a new beginning.",
+            ge=1,
+            le=20,
+        ),
+    ] = 5
 
 
 class TelemetrySettings(_Section):

@@ -15,6 +15,7 @@
  *   temperature fan sm_mhz memory_mhz max_memory_mhz bus_bits gen lanes reasons arch major minor
  *   max_gen max_lanes      of card and slot together
  *   own_gen                of the card alone
+ *   process PID MIB        a program that computes on this card
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -27,17 +28,20 @@
 #include <time.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9, LOST = 15 };
-enum { MAX_CARDS = 32, MAX_ERRORS = 32, TEXT = 96 };
+enum { MAX_CARDS = 32, MAX_ERRORS = 32, MAX_PROCESSES = 16, TEXT = 96 };
+enum { INSUFFICIENT_SIZE = 7 };
 
 typedef struct { char name[TEXT]; int code; } Fault;
+typedef struct { unsigned pid; unsigned long mib; } Program;
 
 typedef struct {
     char name[TEXT], uuid[TEXT], pci[32];
     unsigned long device_id, total_mib, used_mib, reserved_mib, load, power_mw, limit_mw, default_mw;
     unsigned long temperature, fan, sm_mhz, memory_mhz, max_memory_mhz, bus_bits;
     unsigned long gen, lanes, max_gen, max_lanes, own_gen, reasons, arch, major, minor;
-    int lost, n_faults;
+    int lost, n_faults, n_programs;
     Fault faults[MAX_ERRORS];
+    Program programs[MAX_PROCESSES];
 } Card;
 
 static struct {
@@ -90,6 +94,10 @@ static void statement(char *line)
     else if (!strcmp(line, "uuid")) snprintf(card->uuid, TEXT, "%s", rest);
     else if (!strcmp(line, "pci")) snprintf(card->pci, sizeof card->pci, "%s", rest);
     else if (!strcmp(line, "lost")) card->lost = 1;
+    else if (!strcmp(line, "process") && card->n_programs < MAX_PROCESSES) {
+        Program *program = &card->programs[card->n_programs];
+        if (sscanf(rest, "%u %lu", &program->pid, &program->mib) == 2) card->n_programs++;
+    }
     else if (!strcmp(line, "error")) add_fault(card->faults, &card->n_faults, rest);
     else if (!set_number(card, line, rest)) fprintf(stderr, "fake_nvml: unknown '%s'\n", line);
 }
@@ -341,6 +349,21 @@ int nvmlDeviceGetMemoryInfo_v2(void *handle, struct memory_v2 *out)
     out->reserved = mib(card.reserved_mib);
     out->used = mib(card.used_mib);
     out->free = out->total - out->used - out->reserved;
+    return OK;
+}
+
+struct process { unsigned pid; unsigned long long used; unsigned instance, compute_instance; };
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, struct process *out)
+{
+    Card card;
+    int code = take(__func__, handle, &card);
+    if (code) return code;
+    unsigned room = *count;
+    *count = (unsigned)card.n_programs;
+    if (room < *count) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < *count; i++)
+        out[i] = (struct process){ card.programs[i].pid, mib(card.programs[i].mib), ~0u, ~0u };
     return OK;
 }
 

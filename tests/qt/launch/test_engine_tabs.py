@@ -7,9 +7,11 @@ import pytest
 from launch_samples import make_model, make_rig
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.plan import PlanRequest
 from splitrig.views.launch.engine_tabs import DRAFT
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.theme import Theme
@@ -119,3 +121,20 @@ def test_a_slot_that_ends_takes_its_tab_along(
     page.show_status(replace(second, phase=Phase.STOPPED))
     assert list(page.tabs.tabs) == [1]
     assert page.tabs.new.isChecked()
+
+
+def test_a_row_that_only_the_other_engine_has_goes(
+    page: LaunchPage, started: Callable[..., EngineStatus], qtbot: QtBot
+) -> None:
+    both = started(1, 0, 1, phase=Phase.READY)
+    page.show_status(both)
+    page.show_engines((both,))
+    summary = page.running.summary
+    labels = {w.accessibleName(): w for w in summary.findChildren(QLabel) if w.accessibleName()}
+    assert labels["Split"].isVisible()
+    alone = started(2, 2, phase=Phase.READY)
+    assert alone.request is not None
+    one = replace(alone, request=replace(alone.request, plan=PlanRequest()))
+    page.show_status(one)
+    assert not labels["Split"].isVisible()
+    assert labels["Context"].text() == "4,096 tokens"

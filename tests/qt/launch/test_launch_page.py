@@ -255,15 +255,15 @@ def test_rows_of_the_table_add_up_to_the_card(page: LaunchPage) -> None:
 def test_warnings_and_the_command_follow(page: LaunchPage, qtbot: QtBot) -> None:
     page.editor.split.changed.emit((3.0, 1.0))
     qtbot.waitUntil(lambda: page.editor.plan.command.command[-1:] == ("3,1",), timeout=2000)
-    titles = [notice.title for notice in page.editor.plan.notices]
+    titles = [notice.title for notice in page.editor.plan.notes.notices]
     assert any("14.0 GiB" in title for title in titles)
 
 
 def test_a_context_beyond_the_training_is_told(page: LaunchPage, qtbot: QtBot) -> None:
     page.editor.knobs.context.setValue(50000)
     qtbot.wait(150)
-    page.editor.plan.more.setChecked(True)
-    assert any("50,000 tokens" in notice.title for notice in page.editor.plan.notices)
+    page.editor.plan.notes.more.setChecked(True)
+    assert any("50,000 tokens" in notice.title for notice in page.editor.plan.notes.notices)
 
 
 def test_a_quantised_value_cache_needs_flash_attention(page: LaunchPage) -> None:

@@ -5,22 +5,44 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.services.engines.guarded import Child, Start
+from tests.support.provisioned import (
+    LlamaCppPythonEnv,
+    OllamaInstall,
+    llama_cpp_python_install,
+    ollama_built,
+)
 
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.restart import RestartPolicy
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.engines import DevicesFound, Engines
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 
 FAKE = Path(__file__).with_name("fake_llama_server.py")
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_python_env() -> LlamaCppPythonEnv:
+    """The real llama-cpp-python that `./test` has built."""
+    return llama_cpp_python_install()
+
+
+@pytest.fixture(scope="session")
+def ollama_install() -> OllamaInstall:
+    """The real Ollama that `./test` has built."""
+    return ollama_built()
 
 
 def model_file() -> Path:
@@ -56,6 +78,7 @@ class Watched:
     supervisor: Supervisor
     engines: Engines
     mailbox: Mailbox
+    records: Path
     statuses: list[EngineStatus] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     found: list[DevicesFound] = field(default_factory=list)
@@ -112,13 +135,19 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         binary: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
         start_timeout_s: float = 60,
+        settings: EngineSettings | None = None,
     ) -> Watched:
         mailbox = Mailbox()
-        engines = Engines(mailbox, EngineSettings(llama_server=binary), extra_env=extra_env)
+        chosen = settings or EngineSettings(llama_server=binary)
+        engines = Engines(mailbox, chosen, extra_env=extra_env)
         supervisor = Supervisor(
-            mailbox, engines, log_dir=tmp_path / "logs", start_timeout_s=start_timeout_s
+            mailbox,
+            engines,
+            log_dir=tmp_path / "logs",
+            start_timeout_s=start_timeout_s,
+            records=tmp_path / "running",
         )
-        made.append(Watched(supervisor, engines, mailbox))
+        made.append(Watched(supervisor, engines, mailbox, tmp_path / "running"))
         return made[-1]
 
     yield make
@@ -140,10 +169,17 @@ def fake(tmp_path: Path) -> Path:
 def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watched]:
     """Start the fake engine in a mode."""
 
-    def start(mode: str, *, port: int = 0, start_timeout_s: float = 60) -> Watched:
+    def start(
+        mode: str,
+        *,
+        port: int = 0,
+        start_timeout_s: float = 60,
+        restart: RestartPolicy | None = None,
+    ) -> Watched:
         watched = watch(
             fake, {"FAKE_MODE": mode, "FAKE_SEEN": str(tmp_path / "seen")}, start_timeout_s
         )
+        watched.supervisor.restart = restart or RestartPolicy()
         request, plan = planned(1.0, names=("CUDA0",))
         watched.start(
             LaunchRequest(
@@ -154,3 +190,19 @@ def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watche
         return watched
 
     return start
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Launches process trees; they are stopped afterwards."""
+    children: list[Child] = []
+
+    def begin(*command: str, **options: Any) -> Child:
+        child = Child(list(command), **options)
+        children.append(child)
+        return child
+
+    yield begin
+    for child in children:
+        child.process.stop()
+        child.process.close()

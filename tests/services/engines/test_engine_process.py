@@ -6,66 +6,21 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.services.engines.guarded import STUBBORN, Start, sh
 from tests.services.engines.processes import running, seconds_until_gone, wait_for
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.output import LogFile
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.log_file import PARTS, LogFile
+from splitrig.services.engines.process import launch
 
 if sys.platform == "win32":
     pytest.skip("the guard is for Linux; Windows uses a job object", allow_module_level=True)
 
 ROOT = Path(__file__).parents[3]
-STUBBORN = "trap '' TERM INT HUP; while :; do sleep 0.1; done"
-
-
-class Child:
-    """A launched process and the lines it printed."""
-
-    def __init__(self, command: list[str], log: LogFile | None, env: dict[str, str]) -> None:
-        self.lines: list[str] = []
-        self.process: EngineProcess = launch(command, env, self.lines.extend, log)
-        self.guard = psutil.Process(self.process.pid).parent()
-
-    def wait(self) -> int:
-        wait_for(lambda: self.process.poll() is not None)
-        self.process.close()
-        code = self.process.poll()
-        assert code is not None
-        return code
-
-    def below(self) -> list[int]:
-        assert self.guard is not None
-        return [self.guard.pid, *(p.pid for p in self.guard.children(recursive=True))]
-
-
-Start = Callable[..., Child]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    children = []
-
-    def begin(
-        *command: str, log: LogFile | None = None, env: dict[str, str] | None = None
-    ) -> Child:
-        child = Child(list(command), log, env if env is not None else dict(os.environ))
-        children.append(child)
-        return child
-
-    yield begin
-    for child in children:
-        child.process.stop()
-        child.process.close()
-
-
-def sh(script: str) -> list[str]:
-    return ["sh", "-c", script]
 
 
 @pytest.mark.parametrize(
@@ -73,18 +28,17 @@ def sh(script: str) -> list[str]:
     [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", -11), ("kill -KILL $$", -9)],
 )
 def test_the_exit_code_comes_through(start: Start, script: str, code: int) -> None:
-    # without the pause the child may be gone before the test has looked for its guard
-    assert start(*sh(f"sleep 0.1; {script}")).wait() == code
+    assert start(*sh(script)).wait() == code
 
 
 def test_output_and_errors_come_in_whole_lines(start: Start) -> None:
-    child = start(*sh("echo one; echo two >&2; sleep 0.1; printf three"))
+    child = start(*sh("echo one; echo two >&2; printf three"))
     child.wait()
     assert child.lines == ["one", "two", "three"]
 
 
 def test_invalid_text_and_an_endless_line_do_no_harm(start: Start) -> None:
-    script = r"sleep 0.1; printf 'a\377b\r\n'; head -c 300000 /dev/zero | tr '\0' 'x'; echo; echo z"
+    script = r"printf 'a\377b\r\n'; head -c 300000 /dev/zero | tr '\0' 'x'; echo; echo z"
     child = start(*sh(script))
     child.wait()
     assert child.lines[0] == "a\ufffdb"
@@ -94,7 +48,7 @@ def test_invalid_text_and_an_endless_line_do_no_harm(start: Start) -> None:
 
 def test_the_child_reads_nothing_and_has_only_the_environment_given(start: Start) -> None:
     env = {"PATH": os.environ["PATH"], "SPLITRIG_TEST": "yes"}
-    child = start(*sh("cat; env; sleep 0.2"), env=env)
+    child = start(*sh("cat; env"), env=env)
     child.wait()
     assert "SPLITRIG_TEST=yes" in child.lines
     assert not any(line.startswith("HOME=") for line in child.lines)
@@ -133,8 +87,7 @@ def test_without_a_guard_to_run_the_start_fails_with_a_sentence(
 
 def test_stop_ends_children_that_ignore_the_request_and_left_the_session(start: Start) -> None:
     child = start(*sh(f'setsid sh -c "{STUBBORN}" & setsid sleep 60 & {STUBBORN}'))
-    wait_for(lambda: len(child.below()) >= 4)
-    below = child.below()
+    below = child.grown_to(5)
     begun = time.monotonic()
     child.process.stop()
     assert time.monotonic() - begun < 2
@@ -149,46 +102,11 @@ def test_a_grandchild_left_by_an_engine_that_ended_goes_too(start: Start) -> Non
 
 
 def test_stop_twice_and_after_the_end_is_harmless(start: Start) -> None:
-    child = start(*sh("sleep 0.1; exit 5"))
+    child = start(*sh("exit 5"))
     child.wait()
     child.process.stop()
     child.process.stop()
     assert child.process.poll() == 5
-
-
-def test_a_guard_that_is_killed_takes_the_engine_along(start: Start) -> None:
-    child = start("sleep", "60")
-    assert child.guard is not None
-    child.guard.kill()
-    seconds_until_gone([child.process.pid])
-    assert child.wait() == -signal.SIGKILL
-
-
-def test_a_guard_that_is_asked_to_end_ends_everything(start: Start) -> None:
-    child = start(*sh(f"sleep 60 & {STUBBORN}"))
-    wait_for(lambda: len(child.below()) >= 3)
-    below = child.below()
-    assert child.guard is not None
-    child.guard.terminate()
-    seconds_until_gone(below)
-
-
-def test_a_terminals_interrupt_and_hangup_do_not_reach_the_engine(start: Start) -> None:
-    child = start("sleep", "60")
-    assert child.guard is not None
-    child.guard.send_signal(signal.SIGINT)
-    child.guard.send_signal(signal.SIGHUP)
-    time.sleep(0.2)
-    assert child.process.poll() is None
-    assert running([child.process.pid]) == [child.process.pid]
-
-
-def test_the_guard_costs_little(start: Start) -> None:
-    child = start("sleep", "60")
-    assert child.guard is not None
-    rss_mb = child.guard.memory_info().rss / 1e6
-    print(f"guard: {rss_mb:.1f} MB resident")
-    assert rss_mb < 16
 
 
 PROGRAM = """
@@ -226,7 +144,7 @@ def test_however_the_program_ends_everything_below_is_gone_within_two_seconds(en
 
     def look() -> bool:
         below.update(p.pid for p in me.children(recursive=True))
-        return len(below) >= 5
+        return len(below) >= 6
 
     wait_for(look)
     assert program.stdout is not None
@@ -254,7 +172,7 @@ def test_a_flood_of_output_keeps_memory_flat(start: Start, tmp_path: Path) -> No
         seen += len(lines)
         peak = max(peak, psutil.Process().memory_info().rss)
 
-    log = LogFile(tmp_path / "engine.log", most_bytes=2**20)
+    log = LogFile(tmp_path, "engine", part_bytes=2**20)
     script = "yes 'a line of some fifty characters from the engine 1' | head -c 50000000;"
     script += "head -c 20000000 /dev/zero"
     process = launch(sh(script), dict(os.environ), count, log)
@@ -264,8 +182,9 @@ def test_a_flood_of_output_keeps_memory_flat(start: Start, tmp_path: Path) -> No
     assert seen > 900_000
     assert peak - before < 20e6
     files = list(tmp_path.iterdir())
-    assert len(files) <= 4
-    assert sum(f.stat().st_size for f in files) <= 4 * 2**20
+    assert len(files) == PARTS
+    assert sum(f.stat().st_size for f in files) <= PARTS * 2**20
+    assert log.path.read_bytes().startswith(b"a line of some fifty")
 
 
 def test_a_reader_that_fails_does_not_stop_the_engine(

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.services.engines.conftest import planned
-from tests.services.engines.processes import running
+from tests.services.engines.processes import running, wait_for
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.errors import EngineError
@@ -20,7 +20,7 @@ from splitrig.core.settings import EngineSettings
 from splitrig.core.units import MIB
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import MOST_ENGINES, Fleet
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.mailbox import Mailbox
 
 RIG = Rig(time_s=0)
@@ -31,8 +31,11 @@ class Watched:
 
     def __init__(self, folder: Path, binary: Path | None = None, **env: str) -> None:
         self.mailbox = Mailbox()
-        self.engines = Engines(self.mailbox, EngineSettings(llama_server=binary), extra_env=env)
-        self.fleet = Fleet(self.mailbox, self.engines, log_dir=folder, start_timeout_s=60)
+        settings = EngineSettings(llama_server=binary, start_timeout_s=60)
+        self.engines = Engines(self.mailbox, settings, extra_env=env)
+        self.fleet = Fleet(
+            self.mailbox, self.engines, settings, log_dir=folder, records=folder.parent / "running"
+        )
         self.lines: dict[int, list[str]] = {}
 
     def wait(self, slot: int, phase: Phase, most_s: float = 60) -> EngineStatus:
@@ -96,11 +99,15 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
     assert round((first.actual["RPC0"].model_bytes or 0) / MIB, 2) == 50.73
     assert first.mismatches == second.mismatches == ()
     assert first.url != second.url
+    for slot, pid in ((1, first.pid), (2, second.pid)):
+        wait_for(lambda slot=slot: fleet.statuses[slot - 1].pids != frozenset())
+        assert pid in fleet.statuses[slot - 1].pids
     assert (ask(first, first.api_key), ask(second, second.api_key)) == (200, 200)
     assert ask(second, first.api_key) == 401
-    for slot, name in ((1, "llama-server.log"), (2, "llama-server-2.log")):
+    for slot, name in ((1, "llama-server_*.log"), (2, "llama-server-2_*.log")):
         assert any("model buffer size" in line for line in watched.lines[slot])
-        assert "model buffer size" in (tmp_path / "logs" / name).read_text()
+        (file,) = (tmp_path / "logs").glob(name)
+        assert "model buffer size" in file.read_text()
 
     fleet.stop(1)
     watched.wait(1, Phase.STOPPED)

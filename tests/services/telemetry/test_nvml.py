@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tests.fakes.nvml import fake_nvml
 
-from splitrig.core.gpu import Limit, Severity, Vendor
+from splitrig.core.gpu import GpuProcess, Limit, Severity, Vendor
 from splitrig.core.units import MIB
+from splitrig.services.telemetry import nvml
 from splitrig.services.telemetry.nvml import NvmlSource, limits_from
 from splitrig.services.telemetry.source import SourceFailedError
 
@@ -320,3 +321,23 @@ def test_one_reading_of_eight_cards_takes_milliseconds(source, driver):
     for _ in range(20):
         source.sample()
     assert (time.perf_counter() - start) / 20 < 0.02
+
+
+def test_programs_on_a_card_are_read_every_few_seconds(source, driver, monkeypatch):
+    driver(fake_nvml.changed(1, process="4711 5120"))
+    source.probe()
+    samples = source.sample()
+    assert samples[A].processes == ()
+    assert samples[B].processes == (GpuProcess(pid=4711, vram_bytes=5120 * MIB),)
+    driver(fake_nvml.changed(1, process="99 1"))
+    assert source.sample()[B].processes == samples[B].processes
+    monkeypatch.setattr(nvml, "PROCESSES_EVERY_S", 0.0)
+    assert source.sample()[B].processes == (GpuProcess(pid=99, vram_bytes=MIB),)
+
+
+def test_a_driver_that_does_not_list_programs_leaves_them_unknown(source, driver):
+    call = "nvmlDeviceGetComputeRunningProcesses_v3"
+    driver(fake_nvml.changed(1, error=f"{call} 3"))
+    source.probe()
+    assert source.sample()[B].processes is None
+    assert source.sample()[A].processes == ()

@@ -24,10 +24,12 @@ from splitrig.core.engine_machine import (
     Advanced,
     Begun,
     Broken,
+    Counted,
     EngineEvent,
     Exited,
     Healthy,
     Logged,
+    Restarting,
     Spawned,
     StopAsked,
     step,
@@ -315,3 +317,27 @@ def test_a_log_that_is_read_after_the_engine_has_answered_still_counts() -> None
     assert status.mismatches == ()
     assert status.layers == {"RPC0": 24, "RPC1": 7}
     assert status.actual["RPC0"].kv_bytes == 72 * MIB
+
+
+def test_the_processes_of_a_running_engine_are_kept_until_it_ends() -> None:
+    ready = replace(EngineStatus(), phase=Phase.READY, pid=4711)
+    counted = step(ready, Counted(pids=frozenset({4711, 4712})))
+    assert counted.pids == {4711, 4712}
+    assert step(counted, Counted(pids=frozenset({4711, 4712}))) is counted
+    assert step(counted, Exited(exit_code=0)).pids == frozenset()
+    assert step(EngineStatus(), Counted(pids=frozenset({1}))).pids == frozenset()
+
+
+def test_a_crash_that_is_followed_by_another_start_keeps_its_reason() -> None:
+    request = LaunchRequest(model=Path("m.gguf"), plan=PlanRequest())
+    ready = EngineStatus(slot=2, phase=Phase.READY, pid=4711, url="http://x", request=request)
+    event = Restarting(time_s=7.0, end=Exited(exit_code=-11), sentence="Starting again in 2 s.")
+    again = step(ready, event)
+    assert (again.slot, again.phase, again.request) == (2, Phase.STARTING, request)
+    assert (again.pid, again.url, again.failure) == (None, None, None)
+    assert "crashed" in again.restart
+    assert again.restart.endswith("Starting again in 2 s.")
+    assert again.step_since_s == 7.0
+    stopping = replace(ready, phase=Phase.STOPPING)
+    assert step(stopping, event).phase is Phase.STOPPED
+    assert step(EngineStatus(), event) == EngineStatus()

@@ -5,16 +5,19 @@ end only the program has: when it closes, however the program ended, the guard e
 everything below it, by asking, and after GRACE_MS by force. The engine's process id goes to file
 descriptor FD as one line.
 
-The guard leads its own session, so a terminal's Ctrl-C or hang-up does not reach the engine before
-the program had its say. It is a child subreaper: grandchildren whose parent died become its own
-children, so none escapes. The engine carries a parent-death signal, in case the guard itself is
-killed; only then may a grandchild of the engine survive.
+The guard is two processes, so that the end of either leaves nothing behind: the outer one starts
+the inner one, which starts the engine. Both are child subreapers: a process whose parent died
+becomes the child of the inner one, or, when that is gone too, of the outer one. The inner one gets
+a request to end when the outer one dies; the engine gets SIGKILL when the inner one dies. Only
+when both are killed together may a grandchild of the engine survive; `records` finds those.
+
+It leads its own session, so a terminal's Ctrl-C or hang-up does not reach the engine before the
+program had its say.
 
 Exit code: that of the engine; 128 + n when signal n ended it; 127 when it could not be started.
-Only the standard library, and little of it: this process should cost a few MB.
+Only the standard library, and little of it: these processes should cost a few MB.
 """
 
-import contextlib
 import ctypes
 import os
 import select
@@ -28,6 +31,10 @@ OWN_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
 """What the guard handles in its own way and the engine in the default one."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+SPARE_S = 0.4
+"""What the inner guard may take beyond the grace before the outer one does its work."""
+LONGEST_PAUSE_S = 0.5
+"""Between two tries to kill something the kernel holds fast."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -53,26 +60,40 @@ def descendants() -> list[int]:
 
 
 def end_everything(grace_s: float) -> None:
-    """Ask everything below to end, then kill what is left; returns when nothing is left."""
+    """Ask everything below to end, then kill what is left.
+
+    Returns when nothing is left but what belongs to another user and cannot be ended from here.
+    """
     for pid in descendants():
         tell(pid, signal.SIGTERM)
+        tell(pid, signal.SIGCONT)  # one that was stopped would not hear
     deadline = time.monotonic() + grace_s
     while reap() and time.monotonic() < deadline:
         time.sleep(0.01)
+    pause_s = 0.005
     while reap():
-        for pid in descendants():
-            tell(pid, signal.SIGKILL)
-        time.sleep(0.005)
+        below = descendants()
+        refused = [pid for pid in below if not tell(pid, signal.SIGKILL)]
+        if refused and len(refused) == len(below):
+            os.write(2, f"guard: not allowed to end {refused}\n".encode())
+            return
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
 
-def tell(pid: int, number: int) -> None:
-    """Send a signal to a process that may be gone."""
-    with contextlib.suppress(ProcessLookupError):
+def tell(pid: int, number: int) -> bool:
+    """Send a signal to a process that may be gone; false when it is another user's."""
+    try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True
 
 
 started: list[int] = []
-"""The engine: all that can be ended where the kernel does not list children."""
+"""What this guard has started: all that can be ended where the kernel does not list children."""
 statuses: dict[int, int] = {}
 
 
@@ -88,19 +109,45 @@ def reap() -> bool:
         return False
 
 
-def start(command: list[str], report: int) -> int:
-    """Fork and run the engine; returns its process id."""
-    guard = os.getpid()
-    # Until the child has put the guard's handlers aside, a request to end waits, not gets lost.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
+def set_traps() -> int:
+    """Handle the guard's signals; returns a descriptor on which their numbers arrive."""
+    wake, alarm = os.pipe()
+    os.set_blocking(alarm, False)
+    signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    return wake
+
+
+def fork(death_signal: int) -> int:
+    """Fork; the child gets `death_signal` when this process dies.
+
+    Both return with the guard's signals held back: until each has set or put aside its handlers,
+    a request to end waits, not gets lost.
+    """
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
     pid = os.fork()
     if pid:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        started.append(pid)
+        return pid
+    prctl(PR_SET_PDEATHSIG, death_signal)
+    if os.getppid() != parent:
+        os._exit(127)  # it died before the signal was set
+    started.clear()
+    return 0
+
+
+def start(command: list[str], report: int) -> int:
+    """Fork and run the engine; returns its process id."""
+    pid = fork(signal.SIGKILL)
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         return pid
     try:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:
-            os._exit(127)  # the guard died before the signal was set
         for number in OWN_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -112,38 +159,62 @@ def start(command: list[str], report: int) -> int:
     os._exit(127)
 
 
-def watch(engine: int, wake: int) -> None:
-    """Wait until the engine ended, the program is gone, or the guard is asked to end."""
-    while reap() and engine not in statuses:
+def wait_for_end(child: int, wake: int) -> bool:
+    """Wait until `child` ended (false), or it has to: the program is gone or asks (true)."""
+    while reap() and child not in statuses:
         ready, _, _ = select.select([0, wake], [], [])
         if wake in ready and signal.SIGTERM in os.read(wake, 64):
-            return
+            return True
         if 0 in ready and not os.read(0, 64):
-            return
+            return True
+    return False
+
+
+def keep(outer: int, command: list[str], report: int, grace_s: float) -> int:
+    """The inner guard: from the start of the engine to the end of everything below it."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    wake = set_traps()
+    engine = start(command, report)
+    os.write(report, f"{engine}\n".encode())
+    os.close(report)
+    wait_for_end(engine, wake)
+    end_everything(grace_s)
+    if os.getppid() == outer:
+        tell(outer, signal.SIGCONT)  # one that was stopped could not end
+    return statuses.get(engine, 0)
+
+
+def oversee(inner: int, wake: int, grace_s: float) -> int:
+    """The outer guard: does the inner one's work when that died or hangs."""
+    if wait_for_end(inner, wake):
+        tell(inner, signal.SIGTERM)
+        tell(inner, signal.SIGCONT)
+        deadline = time.monotonic() + grace_s + SPARE_S
+        while reap() and inner not in statuses and (left_s := deadline - time.monotonic()) > 0:
+            select.select([wake], [], [], left_s)
+    end_everything(0)
+    return statuses.get(inner, 0)
+
+
+def code_of(status: int) -> int:
+    """Exit code for what `waitpid` told."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def main() -> int:
-    """Set the traps, start the engine, wait, clean up."""
+    """Split in two; each half returns its exit code."""
     report, grace_s, command = int(sys.argv[1]), int(sys.argv[2]) / 1000, sys.argv[3:]
     if os.getpid() != os.getsid(0):
         os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    wake, alarm = os.pipe()
-    os.set_blocking(alarm, False)
-    signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    engine = start(command, report)
-    started.append(engine)
-    os.write(report, f"{engine}\n".encode())
+    outer = os.getpid()
+    inner = fork(signal.SIGTERM)
+    if inner == 0:
+        return code_of(keep(outer, command, report, grace_s))
     os.close(report)
-    watch(engine, wake)
-    end_everything(grace_s)
-    status = statuses.get(engine, 0)
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return code_of(oversee(inner, set_traps(), grace_s))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # without the interpreter's own end, which takes longer than ours
+    os._exit(main())

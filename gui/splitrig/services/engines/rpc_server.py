@@ -1,10 +1,11 @@
 """Lends the processor as two or more devices, so that a split can be tried without a GPU."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
+from splitrig.core.engine import Failure
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import Plan
 from splitrig.core.units import gib_text
@@ -17,7 +18,7 @@ START_S = 10
 
 
 class RpcServer:
-    """A `ggml-rpc-server` on loopback with several processor devices.
+    """A server on loopback that lends several processor devices over llama.cpp's RPC.
 
     It serves one client at a time; a second one hangs until the first is gone.
 
@@ -28,28 +29,28 @@ class RpcServer:
 
     def __init__(
         self,
-        server: LlamaServer,
+        command: Callable[[int], Sequence[str]],
+        env: Mapping[str, str],
         n_devices: int,
         on_lines: Callable[[list[str]], None],
         cancelled: Cancelled = never,
     ) -> None:
         """Start it and wait until it listens; blocks for some 50 ms.
 
+        Args:
+            command: Program and arguments for a port.
+            env: The whole environment of the child.
+            n_devices: How many devices that command lends.
+            on_lines: Takes its output.
+            cancelled: Asked meanwhile whether to give up.
+
         Raises:
-            EngineError: There is none beside the engine, or it does not start.
+            EngineError: It does not start.
         """
-        path = server.rpc_server
-        if path is None:
-            raise EngineError(
-                f"There is no ggml-rpc-server beside {server.path.name}, which the demo rig needs.",
-                "Choose the llama-server that came with SplitRig in Settings.",
-            )
         port = free_port()
-        devices = ",".join(["CPU"] * n_devices)
-        command = [str(path), "-H", "127.0.0.1", "-p", str(port), "-t", "1", "-d", devices]
         self.endpoint = f"127.0.0.1:{port}"
         self.device_names = tuple(f"RPC{number}" for number in range(n_devices))
-        self._process = launch(command, server.environment(), on_lines)
+        self._process = launch(command(port), env, on_lines)
         deadline = time.monotonic() + START_S
         while not accepts(port):
             if cancelled():
@@ -72,6 +73,44 @@ class RpcServer:
         """End it; blocks until it is gone."""
         self._process.stop()
         self._process.close()
+
+
+def lend_with(
+    server: LlamaServer,
+    n_devices: int,
+    on_lines: Callable[[list[str]], None],
+    cancelled: Cancelled = never,
+) -> RpcServer:
+    """Lend the processor with the `ggml-rpc-server` beside a llama-server; blocks for some 50 ms.
+
+    Raises:
+        EngineError: There is none beside the engine, or it does not start.
+    """
+    path = server.rpc_server
+    if path is None:
+        raise EngineError(
+            f"There is no ggml-rpc-server beside {server.path.name}, which the demo rig needs.",
+            "Choose the llama-server that came with SplitRig in Settings.",
+        )
+    devices = ",".join(["CPU"] * n_devices)
+
+    def command(port: int) -> list[str]:
+        return [str(path), "-H", "127.0.0.1", "-p", str(port), "-t", "1", "-d", devices]
+
+    return RpcServer(command, server.environment(), n_devices, on_lines, cancelled)
+
+
+def lender_failure(lender: RpcServer | None, tail: Sequence[str]) -> Failure | None:
+    """Why a run cannot go on: the server that lends the processor ended."""
+    code = lender.poll() if lender is not None else None
+    if code is None:
+        return None
+    return Failure(
+        message=f"The server that lends the processor ended (exit code {code}).",
+        hint="Launch the engine again.",
+        log_tail=tuple(tail)[-20:],
+        exit_code=code,
+    )
 
 
 def check_lendable(plan: Plan | None) -> None:

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import wintypes
 
-from splitrig.services.engines.output import LogFile, OutputReader
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.output import OutputReader
 
 assert sys.platform == "win32"  # noqa: S101 - also tells mypy where this file counts
 
@@ -138,6 +139,11 @@ class JobProcess:
     def pid(self) -> int:
         """Process id of the engine itself."""
         return self._process.pid
+
+    @property
+    def guard_pid(self) -> int | None:
+        """There is no guard: the job does its work."""
+        return None
 
     def poll(self) -> int | None:
         """Exit code; `None` while it runs."""

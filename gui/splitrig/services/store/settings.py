@@ -24,6 +24,11 @@ def config_dir() -> Path:
     return Path(platformdirs.user_config_dir(APP, appauthor=False))
 
 
+def data_dir() -> Path:
+    """Folder of what was downloaded."""
+    return Path(platformdirs.user_data_dir(APP, appauthor=False))
+
+
 def log_dir() -> Path:
     """Folder of the engines' logs."""
     return Path(platformdirs.user_log_dir(APP, appauthor=False))

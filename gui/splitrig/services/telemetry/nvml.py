@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pynvml
 
-from splitrig.core.gpu import GpuInfo, GpuSample, Limit, Note, Vendor, names_among
+from splitrig.core.gpu import GpuInfo, GpuProcess, GpuSample, Limit, Note, Vendor, names_among
 from splitrig.core.specs import GpuSpec, SpecTable
 from splitrig.services.telemetry import nvml_words as words
 from splitrig.services.telemetry.drm import DRM_ROOT, NVIDIA, devices_of
@@ -31,6 +32,8 @@ _ARCHITECTURES = {
 """NVML_DEVICE_ARCH_*, spelled as in the table of cards."""
 
 _ALL_LANES = 16
+PROCESSES_EVERY_S = 4.0
+"""Asking for the processes costs milliseconds a card, the rest microseconds."""
 _IDLE, _POWER_CAP, _HW_SLOWDOWN, _SW_HEAT, _HW_HEAT, _BRAKE = 1, 4, 8, 0x20, 0x40, 0x80
 
 
@@ -46,11 +49,15 @@ class _Card:
         handle: The driver's own name for it.
         never: The calls it will not answer.
         failed: Error of the last call that should have answered (999: unknown).
+        processes: Programs that computed on it when last asked.
+        processes_s: When that was, `time.monotonic()`.
     """
 
     handle: Any
     never: set[str] = field(default_factory=set)
     failed: int | None = None
+    processes: tuple[GpuProcess, ...] | None = None
+    processes_s: float = -PROCESSES_EVERY_S
 
     def ask(self, *calls: Callable[..., Any], args: tuple[object, ...] = ()) -> Any | None:
         """The answer of the first call this card and driver know; `None` if there is none.
@@ -85,6 +92,22 @@ class _Card:
         """A power reading, W (NVML counts milliwatts)."""
         milliwatts = self.ask(call)
         return None if milliwatts is None else float(milliwatts) / 1000
+
+    def programs(self) -> tuple[GpuProcess, ...] | None:
+        """Programs that compute on it, at most as old as `PROCESSES_EVERY_S`."""
+        now_s = time.monotonic()
+        if now_s - self.processes_s >= PROCESSES_EVERY_S:
+            self.processes_s = now_s
+            found = self.ask(
+                pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
+                pynvml.nvmlDeviceGetComputeRunningProcesses_v2,
+            )
+            self.processes = (
+                None
+                if found is None
+                else tuple(GpuProcess(pid=int(p.pid), vram_bytes=p.usedGpuMemory) for p in found)
+            )
+        return self.processes
 
     def memory(self) -> tuple[int, int] | None:
         """Total and free bytes; version 2 of the call, version 1 on old drivers."""
@@ -308,6 +331,7 @@ def _sample(gpu_id: str, card: _Card) -> GpuSample:
         clock_memory_mhz=card.ask(pynvml.nvmlDeviceGetClockInfo, args=(pynvml.NVML_CLOCK_MEM,)),
         pcie_gen=card.ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration) or None,
         pcie_lanes=card.ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth) or None,
+        processes=card.programs(),
         limits=limits_from(
             card.ask(
                 pynvml.nvmlDeviceGetCurrentClocksEventReasons,

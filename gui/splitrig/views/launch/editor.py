@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLay
 
 from splitrig.core.engine import Phase
 from splitrig.core.plan import Plan
+from splitrig.views.launch.address_panel import AddressPanel
 from splitrig.views.launch.cards_panel import CardsPanel
 from splitrig.views.launch.knobs_panel import KnobsPanel
 from splitrig.views.launch.loading_panel import LoadingPanel
@@ -34,6 +35,7 @@ class Editor(QWidget):
         cards: Which cards.
         split: How the layers are shared.
         knobs: The settings below the split.
+        address: Port, and whether other machines reach it.
         plan: Verdict, bars, numbers, command.
         loading: Steps of a start.
         empty: What stands there without a model.
@@ -50,6 +52,7 @@ class Editor(QWidget):
         self.cards = CardsPanel(theme)
         self.split = SplitPanel(theme)
         self.knobs = KnobsPanel(theme)
+        self.address = AddressPanel(theme)
         self.plan = PlanPanel(theme)
         self.loading = LoadingPanel(theme)
         self.empty = EmptyState(
@@ -67,7 +70,13 @@ class Editor(QWidget):
         inside = QVBoxLayout(self._column)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(12)
-        choices: tuple[Panel, ...] = (self.model, self.cards, self.split, self.knobs)
+        choices: tuple[Panel, ...] = (
+            self.model,
+            self.cards,
+            self.split,
+            self.knobs,
+            self.address,
+        )
         for panel in choices:
             inside.addWidget(panel)
         inside.addStretch(1)
@@ -121,6 +130,7 @@ class Editor(QWidget):
         self._has_model = has_model
         self.split.setVisible(has_model and bool(usable))
         self.knobs.setVisible(has_model)
+        self.address.setVisible(has_model)
         if usable:
             self.no_card.set_text(*ALL_OFF)
         elif cards:
@@ -131,13 +141,17 @@ class Editor(QWidget):
         if self.no_card.action_button is not None:
             self.no_card.action_button.setVisible(not usable)
 
-    def show_state(self, phase: Phase, plan: Plan | None, words: str) -> None:
+    def show_state(
+        self, phase: Phase, plan: Plan | None, words: str, *, blocked: bool = False
+    ) -> None:
         """Lock or open the choices, show the face that belongs to the phase, and the foot."""
-        fits = plan is not None and plan.fits
+        fits = plan is not None and plan.fits and not blocked
         self._column.setEnabled(not phase.active)
         self.start.setVisible(not phase.active)
         self.start.setEnabled(fits)
-        self.anyway.setVisible(not phase.active and plan is not None and not fits)
+        self.anyway.setVisible(
+            not phase.active and plan is not None and not plan.fits and not blocked
+        )
         self.stop.setVisible(phase.active)
         self.stop.setEnabled(phase is not Phase.STOPPING)
         face: Panel = self._no_card_panel if self._has_model else self._empty_panel

@@ -9,7 +9,7 @@ from splitrig.core.engine_words import engine_name, model_stem
 from splitrig.views.theme import Theme
 
 DRAFT = 0
-NAME_PX = 190
+NAME_PX = 240
 _DOTS = {Phase.READY: "success", Phase.FAILED: "danger", Phase.STOPPED: "muted"}
 
 

@@ -13,6 +13,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from splitrig.core.engine import EngineKind
+from splitrig.core.engine_rules import RULES, EngineRules, Knob
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.model import Model
 from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
@@ -43,6 +45,7 @@ class KnobsPanel(Panel):
         self._knobs = Knobs()
         self._model: Model | None = None
         self._silent = False
+        self._rules = RULES[EngineKind.LLAMA_CPP]
         self._make_fields()
         self._fields = [
             self._field("Context", self.context),
@@ -96,6 +99,16 @@ class KnobsPanel(Panel):
         self.flash = Switch(self._theme, "Flash attention")
         self.flash.toggled.connect(self._on_changed)
 
+        self._widgets: dict[Knob, QWidget] = {
+            Knob.CONTEXT: self.context,
+            Knob.KEYS: self.keys,
+            Knob.VALUES: self.values,
+            Knob.REQUESTS: self.requests,
+            Knob.LAYERS: self.layers,
+            Knob.FLASH: self.flash,
+        }
+        self._tips = {Knob.REQUESTS: self.requests.toolTip()}
+
     def _field(self, label: str, widget: QWidget) -> QWidget:
         box = QWidget()
         layout = QVBoxLayout(box)
@@ -137,7 +150,8 @@ class KnobsPanel(Panel):
         if other:
             wanted = min(DEFAULT_CTX, model.n_ctx_train) if model.n_ctx_train else DEFAULT_CTX
             knobs = replace(knobs, n_gpu_layers=-1, n_ctx=wanted)
-        self.context.setToolTip(f"The model was trained for up to {model.n_ctx_train:,} tokens")
+        self._tips[Knob.CONTEXT] = f"The model was trained for up to {model.n_ctx_train:,} tokens"
+        self.context.setToolTip(self._tips[Knob.CONTEXT])
         self.show_knobs(knobs)
 
     def show_knobs(self, knobs: Knobs) -> None:
@@ -156,19 +170,39 @@ class KnobsPanel(Panel):
         self._silent = False
         self._refresh()
 
+    def show_rules(self, rules: EngineRules) -> None:
+        """Close what the engine does not take, with the reason; emits nothing."""
+        self._rules = rules
+        for knob, widget in self._widgets.items():
+            reason = rules.refusal(knob)
+            widget.setEnabled(knob in rules.knobs)
+            widget.setToolTip(reason or self._tips.get(knob, ""))
+            widget.setAccessibleDescription(reason)
+        self.show_knobs(self._allowed(self._knobs))
+
+    def _allowed(self, knobs: Knobs) -> Knobs:
+        """What the engine would make of these: its own defaults where it takes no other value."""
+        rules = self._rules
+        start = Knobs()
+        kept = {knob.value: getattr(start, knob.value) for knob in Knob if knob not in rules.knobs}
+        knobs = replace(knobs, **kept)
+        return replace(knobs, cache_type_v=knobs.cache_type_k) if rules.one_cache_type else knobs
+
     @Slot()
     def _on_changed(self) -> None:
         if self._silent:
             return
         needs_flash = BY_NAME[self.values.currentText()].quantized
         at_end = self.layers.value() == self.layers.maximum()
-        self._knobs = Knobs(
-            n_ctx=self.context.value(),
-            cache_type_k=self.keys.currentText(),
-            cache_type_v=self.values.currentText(),
-            n_parallel=self.requests.value(),
-            n_gpu_layers=-1 if at_end else self.layers.value(),
-            flash_attention=self.flash.isChecked() or needs_flash,
+        self._knobs = self._allowed(
+            Knobs(
+                n_ctx=self.context.value(),
+                cache_type_k=self.keys.currentText(),
+                cache_type_v=self.values.currentText(),
+                n_parallel=self.requests.value(),
+                n_gpu_layers=-1 if at_end else self.layers.value(),
+                flash_attention=self.flash.isChecked() or needs_flash,
+            )
         )
         self._refresh()
         self.changed.emit(self._knobs)
@@ -183,6 +217,12 @@ class KnobsPanel(Panel):
         self._silent = True
         self.flash.setChecked(self._knobs.flash_attention)
         self._silent = False
-        self.flash.setEnabled(not needs_flash)
+        self.flash.setEnabled(not needs_flash and Knob.FLASH in self._rules.knobs)
+        if self._rules.one_cache_type:
+            self._silent = True
+            self.values.setCurrentText(self._knobs.cache_type_v)
+            self._silent = False
+            self.values.setEnabled(False)
+            self.values.setToolTip("The same as the keys: this engine has one type for both.")
         note = "needed for a quantised KV cache" if needs_flash else "less memory, faster"
         self._flash_note.setText(note)

@@ -1,4 +1,4 @@
-"""Which model: its name and size, and the ways to another one."""
+"""Which model and which engine: name and size, and the ways to others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from splitrig.core.model import Model
+from splitrig.views.launch.engine_row import EngineRow
 from splitrig.views.launch.wording import file_text, model_name, model_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge
@@ -75,10 +76,13 @@ class ModelHead(QWidget):
 
 
 class ModelPanel(Panel):
-    """The chosen model, and a menu: a file, one used before, the demo model.
+    """The chosen model, and a menu: a file, one used before, the demo model; and the engine.
 
     Signals:
         chosen: `Path` of the file the user picked.
+
+    Attributes:
+        engine: The engine that is to load it.
     """
 
     chosen = Signal(object)
@@ -97,14 +101,8 @@ class ModelPanel(Panel):
         self.body.addWidget(self.head)
         self.body.setSpacing(10)
         self.body.addWidget(line())
-        engine = QHBoxLayout()
-        engine.setSpacing(12)
-        engine.addWidget(text_label(theme, "Engine", weight=600))
-        engine.addWidget(Badge(theme, "llama.cpp", "accent", "check"))
-        note = text_label(theme, "reads GGUF files, splits by layers", "note", role="muted")
-        engine.addWidget(note)
-        engine.addStretch(1)
-        self.body.addLayout(engine)
+        self.engine = EngineRow(theme)
+        self.body.addWidget(self.engine)
         self.menu = QMenu(self)
         self.menu.triggered.connect(self._on_action)
         self.show_model(None)

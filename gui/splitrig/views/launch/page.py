@@ -10,10 +10,10 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
@@ -58,6 +58,7 @@ class LaunchPage(QWidget):
         log_requested: The user wants to see the engine's log.
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
+        engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
     """
 
     model_chosen = Signal(object)
@@ -67,6 +68,7 @@ class LaunchPage(QWidget):
     log_requested = Signal()
     demo_requested = Signal()
     engine_chosen = Signal(int)
+    engine_wanted = Signal(object)
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class LaunchPage(QWidget):
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
+        self._lost: tuple[str, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
@@ -147,12 +150,14 @@ class LaunchPage(QWidget):
 
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.cards.switched.connect(self._on_switched)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
         self.editor.split.handle_changed.connect(self._on_handle)
         self.editor.knobs.changed.connect(self._on_knobs)
+        self.editor.address.changed.connect(self._on_address)
         self.editor.plan.fix_chosen.connect(self._on_fix)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
@@ -212,6 +217,24 @@ class LaunchPage(QWidget):
         if self.editor.empty.second_button is not None:
             self.editor.empty.second_button.setVisible(demo is not None)
 
+    def show_engine_found(
+        self, kind: EngineKind, build: str | None, error: SplitRigError | None
+    ) -> None:
+        """What an engine says of itself, or why it cannot be used; of another one it is dropped."""
+        if kind is not self.planner.engine:
+            return
+        self.planner.engine_build, self.planner.engine_error = build, error
+        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        self._show_rules()
+        self._replan()
+
+    def _show_rules(self) -> None:
+        rules = self.planner.rules
+        self.editor.knobs.show_rules(rules)
+        self.planner.knobs = self.editor.knobs.knobs
+        self.editor.split.show_rules(rules)
+        self.editor.address.show_rules(rules)
+
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, by id, with the reason."""
@@ -232,10 +255,13 @@ class LaunchPage(QWidget):
         if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
             self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
+            self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
+        if status.restart and status.restart != before.restart:
+            self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
@@ -266,6 +292,11 @@ class LaunchPage(QWidget):
             self.running.speed.show_rate(tok_s)
 
     @Slot(object)
+    def show_findings(self, notes: Sequence[Note]) -> None:
+        """What is not as it should be on the cards of the engine shown."""
+        self.running.notes.show_notes(notes)
+
+    @Slot(object)
     def show_history(self, history: History) -> None:
         """Draw the curve of the speed anew, if it can be seen."""
         if self.running.speed.isVisible():
@@ -276,17 +307,26 @@ class LaunchPage(QWidget):
     @property
     def can_start(self) -> bool:
         """A plan that fits is there and nothing runs."""
-        fits = self.plan is not None and self.plan.fits
+        fits = self.plan is not None and self.plan.fits and not self.planner.obstacle
         return fits and not self._status.phase.active
 
     @Slot()
     def start(self) -> None:
         """Press Start; does nothing where there is no plan, or while something runs."""
         request = self.planner.launch_request()
-        if request is not None and self.plan is not None and not self._status.phase.active:
+        free = not self._status.phase.active and not self.planner.obstacle
+        if request is not None and self.plan is not None and free:
             self.start_requested.emit(request, self.plan)
 
     # What the user does
+
+    @Slot(object)
+    def _on_engine(self, kind: EngineKind) -> None:
+        self._lost = self.planner.choose_engine(kind)
+        self.editor.model.engine.show_engine(kind, lost=self._lost)
+        self._show_rules()
+        self._replan()
+        self.engine_wanted.emit(kind)
 
     @Slot(str, bool)
     def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
@@ -319,6 +359,12 @@ class LaunchPage(QWidget):
     def _on_knobs(self, knobs: Knobs) -> None:
         self.planner.knobs = knobs
         self._replan()
+
+    @Slot()
+    def _on_address(self) -> None:
+        address = self.editor.address
+        self.planner.port, self.planner.host = address.port, address.host
+        self._settle.start()
 
     @Slot(object)
     def _on_fix(self, fix: Fix) -> None:
@@ -374,13 +420,18 @@ class LaunchPage(QWidget):
 
     def _show_start(self) -> None:
         """The foot and what stands above it, by what is chosen and what the engine does."""
-        self.editor.show_state(self._status.phase, self.plan, self._foot_words())
+        obstacle = self.planner.obstacle
+        self.editor.show_state(
+            self._status.phase, self.plan, self._foot_words(), blocked=bool(obstacle)
+        )
 
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
         if self.planner.model is None:
             return "Choose a model first."
+        if self.planner.obstacle:
+            return self.planner.obstacle
         if self.plan is None:
             cards = self.planner.cards
             if any(not card.reason for card in cards):

@@ -15,12 +15,9 @@ from splitrig.views.launch.plan_table import PlanBars, PlanTable
 from splitrig.views.launch.wording import verdict
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
-from splitrig.views.widgets.notice import NoticeBar
+from splitrig.views.widgets.note_list import NoteList
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.texts import ElidedLabel, IconLabel, Panel, line, set_role, text_label
-
-MOST_NOTES = 2
-"""More warnings are folded away, so that the command stays in view."""
 
 CEILING_FROM_PX = 540
 
@@ -177,8 +174,7 @@ class PlanPanel(Panel):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._theme = theme
-        self._notices: list[NoticeBar] = []
-        self._all_notes: tuple[Note, ...] = ()
+        self.notes = NoteList(theme)
         self.head = VerdictHead(theme)
         self.bars = PlanBars(theme)
         self.table = PlanTable(theme)
@@ -198,16 +194,7 @@ class PlanPanel(Panel):
         self._content.addWidget(self.bars)
         self._content.addWidget(self.table)
         self._add_section(self._fix_box, self._fix_title, self._fix_hint, self.fixes)
-        self._notes = QVBoxLayout()
-        self._notes.setSpacing(8)
-        self._content.addLayout(self._notes)
-        self.more = QPushButton()
-        self.more.setProperty("kind", "quiet")
-        self.more.setProperty("small", "true")
-        self.more.setCheckable(True)
-        self.more.toggled.connect(self._on_more)
-        self.more.hide()
-        self._content.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
+        self._content.addWidget(self.notes)
         title = text_label(theme, "Command", weight=600)
         self._add_section(self._command_box, title, self._command_hint, self.command)
         self._content.addStretch(1)
@@ -229,11 +216,6 @@ class PlanPanel(Panel):
         layout.addLayout(row)
         layout.addWidget(inside)
         self._content.addWidget(box)
-
-    @property
-    def notices(self) -> list[NoticeBar]:
-        """The warnings shown now."""
-        return [notice for notice in self._notices if not notice.isHidden()]
 
     def show_plan(
         self,
@@ -259,27 +241,7 @@ class PlanPanel(Panel):
 
     def show_notes(self, notes: Sequence[Note]) -> None:
         """Show warnings and remarks, each with its number and its way out."""
-        self._all_notes = tuple(notes)
-        folded = len(notes) - MOST_NOTES
-        self.more.setVisible(folded > 0)
-        self.more.setText("Show fewer" if self.more.isChecked() else f"Show {folded} more")
-        shown = notes if self.more.isChecked() else notes[:MOST_NOTES]
-        while len(self._notices) < len(shown):
-            notice = NoticeBar(self._theme, closable=False, stacked=True)
-            self._notices.append(notice)
-            self._notes.addWidget(notice)
-        for index, notice in enumerate(self._notices):
-            if index < len(shown):
-                note = shown[index]
-                if (note.message, note.detail) != (notice.title, notice.detail):
-                    notice.show_notice(note.severity, note.message, note.detail)
-                notice.show()
-            else:
-                notice.hide()
-
-    @Slot(bool)
-    def _on_more(self, _open: bool) -> None:  # noqa: FBT001 - the signal's own argument
-        self.show_notes(self._all_notes)
+        self.notes.show_notes(notes)
 
     def show_command(self, command: Sequence[str]) -> None:
         """Show what would be run; nothing hides the section."""

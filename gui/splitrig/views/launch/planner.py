@@ -1,15 +1,18 @@
 """What the user has chosen on the Launch page, and the plan that follows; knows no widgets."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from splitrig.core.engine import LaunchRequest
-from splitrig.core.errors import SplitError
+from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.engine_rules import EngineRules, lost_on_switch, reads, rules_of, why_not_here
+from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
+from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import (
     auto_split,
@@ -84,6 +87,11 @@ class Planner:
         model: What is to be loaded.
         knobs: The settings below the split.
         auto: The split follows free memory.
+        port: Wanted TCP port; 0 for a free one.
+        host: Address to listen on.
+        engine: Which engine is to load it.
+        engine_build: What that engine says of itself; `None` before it was asked.
+        engine_error: Why that engine cannot be used.
     """
 
     def __init__(self) -> None:
@@ -91,6 +99,10 @@ class Planner:
         self.model: Model | None = None
         self.knobs = Knobs()
         self.auto = True
+        self.port, self.host = 0, LOOPBACK
+        self.engine = EngineKind.LLAMA_CPP
+        self.engine_build: str | None = None
+        self.engine_error: SplitRigError | None = None
         self._off: set[str] = set()
         self._in_use: Mapping[str, str] = {}
         self._shared: set[str] = set()
@@ -246,7 +258,38 @@ class Planner:
             model=self.model.path,
             gpu_ids=tuple(card.id for card in self.used_cards),
             plan=self.plan_request(),
+            engine=self.engine,
+            port=self.port,
+            host=self.host,
         )
+
+    @property
+    def rules(self) -> EngineRules:
+        """What the engine chosen can do."""
+        return rules_of(self.engine, self.engine_build)
+
+    @property
+    def obstacle(self) -> str:
+        """Why the engine chosen cannot load the model here; empty when it can."""
+        rules = self.rules
+        here = why_not_here(self.engine, sys.platform)
+        if here or self.model is None:
+            return here
+        if self.rig.demo and not rules.lends:
+            return f"{rules.name} cannot use the demo rig, whose cards the processor lends."
+        wrong = reads(rules, self.model.path, is_folder=False, in_store=False)
+        return wrong or (self.engine_error.message if self.engine_error is not None else "")
+
+    def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
+        """Load with another engine from now on; what it saw of the cards is not known yet.
+
+        Returns:
+            Sentences on what does not carry over.
+        """
+        before = self.rules
+        self.engine, self.engine_build, self.engine_error = kind, None, None
+        self.set_blocked({})
+        return lost_on_switch(before, self.rules, several_cards=len(self.used_cards) > 1)
 
     def speed(self, plan: Plan) -> Speed:
         """What to expect; nothing on a demo rig, whose cards do not compute."""

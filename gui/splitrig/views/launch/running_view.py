@@ -1,9 +1,8 @@
 """The page while an engine is ready: what runs, how it came up, how fast, and where it lies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineStatus
@@ -15,10 +14,12 @@ from splitrig.views.launch.model_panel import ModelHead
 from splitrig.views.launch.placement import placed_verdict
 from splitrig.views.launch.placement_table import PlacementTable
 from splitrig.views.launch.plan_panel import VerdictHead
+from splitrig.views.launch.share_popup import SharePopup
 from splitrig.views.launch.wording import address_of, model_name, request_rows, seconds_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
 from splitrig.views.widgets.graph_live_paint import RateCurve
+from splitrig.views.widgets.note_list import NoteList
 from splitrig.views.widgets.scroll_column import ScrollColumn
 from splitrig.views.widgets.step_list import StepList
 from splitrig.views.widgets.texts import IconButton, Panel, line, text_label
@@ -43,11 +44,13 @@ class SummaryPanel(Panel):
         self._head = ModelHead(theme)
         self._grid = QGridLayout()
         self._grid.setVerticalSpacing(6)
-        self._values: dict[str, QLabel] = {}
+        self._rows: dict[str, tuple[QLabel, QLabel]] = {}
         self.stop = IconButton(theme, "stop", "Stop")
         self.stop.clicked.connect(self.stop_requested)
-        self._copy = IconButton(theme, "copy", "Copy address", hint="Copy the engine's address")
-        self._copy.clicked.connect(self._on_copy)
+        self.share = IconButton(theme, "share-network", "Use elsewhere")
+        self.share.setToolTip("Address, key, and lines for curl, Python or the environment")
+        self.share.clicked.connect(self._on_share)
+        self.popup = SharePopup(theme, self)
         self.body.addWidget(self._head)
         self.body.addSpacing(2)
         self.body.addWidget(line())
@@ -56,7 +59,7 @@ class SummaryPanel(Panel):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(self.stop, 1)
-        row.addWidget(self._copy, 1)
+        row.addWidget(self.share, 1)
         self.body.addLayout(row)
 
     def show_status(self, status: EngineStatus, model: Model | None) -> None:
@@ -74,24 +77,34 @@ class SummaryPanel(Panel):
         rows.append(
             ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
         )
-        for number, (label, value) in enumerate(rows):
-            self._value(number, label).setText(value)
-        self._copy.setEnabled(bool(status.url))
+        self._show_rows(rows)
+        self.share.setEnabled(bool(status.url))
+        self.popup.show_status(status)
 
-    def _value(self, number: int, label: str) -> QLabel:
-        if label not in self._values:
+    def _show_rows(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Labels and values in this order; a row that another engine had goes."""
+        for label, shown in self._rows.items():
+            for widget in shown:
+                self._grid.removeWidget(widget)
+                widget.setVisible(label in dict(rows))
+        for number, (label, text) in enumerate(rows):
+            name, value = self._row_of(label)
+            value.setText(text)
+            self._grid.addWidget(name, number, 0)
+            self._grid.addWidget(value, number, 1)
+
+    def _row_of(self, label: str) -> tuple[QLabel, QLabel]:
+        if label not in self._rows:
             value = text_label(self._theme, "", weight=500, mono=label == "Address")
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setAlignment(Qt.AlignmentFlag.AlignRight)
             value.setAccessibleName(label)
-            self._grid.addWidget(text_label(self._theme, label, role="muted"), number, 0)
-            self._grid.addWidget(value, number, 1)
-            self._values[label] = value
-        return self._values[label]
+            self._rows[label] = (text_label(self._theme, label, role="muted"), value)
+        return self._rows[label]
 
     @Slot()
-    def _on_copy(self) -> None:
-        QGuiApplication.clipboard().setText(self._status.url or "")
+    def _on_share(self) -> None:
+        self.popup.open_below(self.share)
 
 
 class SpeedPanel(Panel):
@@ -160,6 +173,7 @@ class RunningView(QWidget):
         self._left = ScrollColumn(left)
         self.head = VerdictHead(theme)
         self.table = PlacementTable(theme)
+        self.notes = NoteList(theme)
         self.command = CommandView(theme)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -175,6 +189,7 @@ class RunningView(QWidget):
         inside.setContentsMargins(16, 0, 16, 12)
         inside.setSpacing(12)
         inside.addWidget(self.table)
+        inside.addWidget(self.notes)
         inside.addStretch(1)
         title = QHBoxLayout()
         title.addWidget(text_label(theme, "Command", weight=600))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
+from splitrig.core.engine_rules import EngineRules
 from splitrig.core.errors import SplitError
 from splitrig.core.split import parse_split, split_text
 from splitrig.views.launch.planner import CardChoice
@@ -12,6 +13,7 @@ from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
 from splitrig.views.widgets.texts import Panel, set_role, text_label
 
+FIELD_TIP = "One number for each card, such as 3,1 or 12.4 : 7.6"
 MANY_CARDS = 3
 """With more the field needs the room of the words beside it."""
 
@@ -38,7 +40,7 @@ class SplitPanel(Panel):
         self.field = QLineEdit()
         self.field.setFont(theme.font("body", 600))
         self.field.setAccessibleName("Split, one number for each card")
-        self.field.setToolTip("One number for each card, such as 3,1 or 12.4 : 7.6")
+        self.field.setToolTip(FIELD_TIP)
         self.field.setFixedHeight(32)
         self.field.setMinimumWidth(104)
         self.field.textEdited.connect(self._on_edited)
@@ -62,6 +64,10 @@ class SplitPanel(Panel):
         self.error = text_label(theme, "", "note", role="danger")
         self.error.setWordWrap(True)
         self.error.hide()
+        self._closed = ""
+        self.why = text_label(theme, "", "note", role="muted")
+        self.why.setWordWrap(True)
+        self.why.hide()
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(text_label(theme, "Split", weight=600))
@@ -73,6 +79,7 @@ class SplitPanel(Panel):
         row.addWidget(self.even)
         self.body.addLayout(row)
         self.body.addWidget(self.error)
+        self.body.addWidget(self.why)
         self.body.addWidget(self.bar)
         self.body.setContentsMargins(16, 10, 16, 8)
 
@@ -84,9 +91,16 @@ class SplitPanel(Panel):
         self.field.setMaximumWidth(104 + 60 * max(len(cards) - 2, 0))
         self._hint.setVisible(not self._narrow and not self._many)
 
+    def show_rules(self, rules: EngineRules) -> None:
+        """Close the split where the engine decides by itself, and say why."""
+        self._closed = rules.no_ratio
+        self.field.setToolTip(self._closed or FIELD_TIP)
+        self.why.setText(self._closed)
+        self.why.setVisible(bool(self._closed))
+
     def show_split(self, shares: Sequence[float], n_slots: int, *, auto: bool) -> None:
         """Show the shares; the text stays while the user types in it."""
-        several = len(shares) > 1
+        several = len(shares) > 1 and not self._closed
         self.field.setEnabled(several)
         self.auto.setEnabled(several and not auto)
         self.even.setEnabled(several)
@@ -95,6 +109,8 @@ class SplitPanel(Panel):
             reason = "no card takes part"
         elif not n_slots:
             reason = "no layer is to lie on the cards"
+        elif self._closed and len(shares) > 1:
+            reason = "the engine decides"
         words = "shares by free memory" if auto and several else "share of the layers"
         self._hint.setText(reason or words)
         self.bar.close_with(reason)

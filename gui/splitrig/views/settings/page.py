@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from splitrig.core.settings import Settings
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import pad_spin_box
 
 
@@ -101,6 +102,10 @@ class SettingsPage(QWidget):
             return _choice(kind, value, store)
         if Path in get_args(kind):
             return _file_field(self, value, store)
+        if kind is bool:
+            return _switch(self._theme, value, store)
+        if kind is str:
+            return _text_field(value, store)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         limits = {type(m).__name__: m for m in field.metadata}
         box: QSpinBox | QDoubleSpinBox = QSpinBox() if kind is int else QDoubleSpinBox()
@@ -140,6 +145,23 @@ def _choice(kind: type[StrEnum], value: StrEnum, store: Callable[[object], None]
     box.setMinimumWidth(120)
     box.currentIndexChanged.connect(lambda i: store(list(kind)[i]))
     return box
+
+
+def _switch(theme: Theme, value: object, store: Callable[[object], None]) -> Switch:
+    """On or off."""
+    switch = Switch(theme)
+    switch.setChecked(bool(value))
+    switch.toggled.connect(store)
+    return switch
+
+
+def _text_field(value: str, store: Callable[[object], None]) -> QLineEdit:
+    """A line of text; empty leaves the choice to the program."""
+    edit = QLineEdit(value)
+    edit.setPlaceholderText("automatic")
+    edit.setMinimumWidth(240)
+    edit.editingFinished.connect(lambda: store(edit.text().strip()))
+    return edit
 
 
 def _file_field(parent: QWidget, value: Path | None, store: Callable[[object], None]) -> QWidget:

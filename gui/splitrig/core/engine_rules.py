@@ -1,0 +1,212 @@
+"""What each engine can split and how, which models it loads, and which settings it takes.
+
+Where it cannot do something the reason is said here, in the words the window shows.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from splitrig.core.engine import EngineKind
+from splitrig.core.engine_words import NAMES
+from splitrig.core.ollama import follows_ratio
+
+
+class Ratio(StrEnum):
+    """How an engine can share a model out over several cards."""
+
+    EXACT = "exact"
+    """Any ratio, by whole layers."""
+    STAGES = "stages"
+    """Layers per stage of a pipeline; within a stage every card takes the same."""
+    NONE = "none"
+    """The engine decides by itself."""
+
+
+class Reads(StrEnum):
+    """Where an engine's models come from."""
+
+    GGUF = "gguf"
+    STORE = "store"
+    FOLDER = "folder"
+
+
+class Knob(StrEnum):
+    """A setting below the split, by the name of its field."""
+
+    CONTEXT = "n_ctx"
+    KEYS = "cache_type_k"
+    VALUES = "cache_type_v"
+    REQUESTS = "n_parallel"
+    LAYERS = "n_gpu_layers"
+    FLASH = "flash_attention"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRules:
+    """The rules of one engine.
+
+    Attributes:
+        kind: Which.
+        says: What it reads and how it splits, half a sentence.
+        ratio: How it can share a model out.
+        no_ratio: Why no ratio can be set; empty where one can.
+        picks_cards: The user chooses the cards; otherwise the engine has chosen already.
+        reads: Which models it loads.
+        split_modes: By the names of llama.cpp's `--split-mode`.
+        knobs: Settings it takes.
+        refusals: Why it does not take the others.
+        one_cache_type: Keys and values of the KV cache have the same type.
+        lends: It can use cards that the processor lends, as on the demo rig.
+        no_network: Why it must not be opened to other machines; empty where it may.
+        only_on: The one system it runs on, as `sys.platform`; empty for all.
+    """
+
+    kind: EngineKind
+    says: str
+    ratio: Ratio = Ratio.EXACT
+    no_ratio: str = ""
+    picks_cards: bool = True
+    reads: Reads = Reads.GGUF
+    split_modes: tuple[str, ...] = ("layer", "none")
+    knobs: frozenset[Knob] = frozenset(Knob)
+    refusals: tuple[tuple[Knob, str], ...] = ()
+    one_cache_type: bool = False
+    lends: bool = True
+    no_network: str = ""
+    only_on: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the window names it."""
+        return NAMES[self.kind]
+
+    def refusal(self, knob: Knob) -> str:
+        """Why a setting cannot be made; empty where it can."""
+        return dict(self.refusals).get(knob, "") if knob not in self.knobs else ""
+
+
+_ALONE = "Its server answers one request after the other."
+RULES = {
+    EngineKind.LLAMA_CPP: EngineRules(
+        kind=EngineKind.LLAMA_CPP,
+        says="reads GGUF files, splits by layers",
+        split_modes=("layer", "none", "tensor"),
+    ),
+    EngineKind.LLAMA_CPP_PYTHON: EngineRules(
+        kind=EngineKind.LLAMA_CPP_PYTHON,
+        says="reads GGUF files, splits by layers, from Python",
+        knobs=frozenset(Knob) - {Knob.REQUESTS},
+        refusals=((Knob.REQUESTS, _ALONE),),
+    ),
+    EngineKind.OLLAMA: EngineRules(
+        kind=EngineKind.OLLAMA,
+        says="reads GGUF files and its own models, splits by layers",
+        no_network="Ollama knows no key: everybody on the network could use and delete models.",
+    ),
+    EngineKind.OLLAMA_ATTACHED: EngineRules(
+        kind=EngineKind.OLLAMA_ATTACHED,
+        says="a server that already runs",
+        ratio=Ratio.NONE,
+        no_ratio="This Ollama was started by somebody else, who chose its cards and their shares.",
+        picks_cards=False,
+        reads=Reads.STORE,
+        knobs=frozenset({Knob.CONTEXT, Knob.LAYERS}),
+        refusals=tuple(
+            (knob, "It was set when this Ollama was started.")
+            for knob in (Knob.KEYS, Knob.VALUES, Knob.REQUESTS, Knob.FLASH)
+        ),
+        lends=False,
+        no_network="Whoever started this Ollama chose its address.",
+    ),
+    EngineKind.VLLM: EngineRules(
+        kind=EngineKind.VLLM,
+        says="Hugging Face folders, tensor and pipeline parallel",
+        ratio=Ratio.STAGES,
+        reads=Reads.FOLDER,
+        split_modes=("tensor", "pipeline"),
+        knobs=frozenset({Knob.CONTEXT, Knob.REQUESTS}),
+        refusals=(
+            (Knob.KEYS, "vLLM chooses the type of its KV cache by the model."),
+            (Knob.VALUES, "vLLM chooses the type of its KV cache by the model."),
+            (Knob.LAYERS, "vLLM keeps every layer on the cards."),
+            (Knob.FLASH, "vLLM chooses its way to attend by the card."),
+        ),
+        lends=False,
+        only_on="linux",
+    ),
+}
+
+
+def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
+    """The rules of an engine, as far as they are known for its build.
+
+    Args:
+        kind: Which.
+        build: What it says of itself; `None` when it was not asked yet.
+    """
+    rules = RULES[kind]
+    if kind is EngineKind.OLLAMA and build is not None and not follows_ratio(build):
+        return replace(
+            rules,
+            ratio=Ratio.NONE,
+            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
+            "The choice of cards and of layers holds.",
+            one_cache_type=True,
+            lends=False,
+        )
+    return rules
+
+
+def version_of(build: str) -> tuple[int, ...] | None:
+    """The numbers of a version such as '0.32.15' or 'v0.12.1-rc2'; `None` when it has none."""
+    found = re.match(r"v?(\d+(?:\.\d+)*)", build.strip())
+    return tuple(int(part) for part in found[1].split(".")) if found else None
+
+
+def why_not_here(kind: EngineKind, platform: str) -> str:
+    """Why an engine cannot run on this system (`sys.platform`); empty where it can."""
+    only = RULES[kind].only_on
+    if not only or platform.startswith(only):
+        return ""
+    return f"{NAMES[kind]} runs on Linux only; on Windows it does inside WSL2."
+
+
+def reads(rules: EngineRules, model: Path, *, is_folder: bool, in_store: bool) -> str:
+    """Why an engine cannot load a model; empty when it can.
+
+    Args:
+        rules: The engine's.
+        model: File or folder.
+        is_folder: It is a folder.
+        in_store: The engine has it in its own store.
+    """
+    match rules.reads:
+        case Reads.FOLDER if not is_folder:
+            return (
+                f"{rules.name} loads a folder from Hugging Face with safetensors; "
+                f"{model.name} is one file."
+            )
+        case Reads.STORE if not in_store:
+            return f"{rules.name} loads models of its own store; {model.name} is not one of them."
+        case Reads.GGUF if is_folder:
+            return f"{rules.name} loads one GGUF file; {model.name} is a folder."
+    return ""
+
+
+def lost_on_switch(old: EngineRules, new: EngineRules, *, several_cards: bool) -> tuple[str, ...]:
+    """Sentences on what does not carry over from one engine to another.
+
+    Whatever is not named is kept: the cards, the ratio, and the settings both take.
+    """
+    lost = []
+    if several_cards and old.ratio is not Ratio.NONE and new.ratio is Ratio.NONE:
+        lost.append(f"The split is not kept. {new.no_ratio}")
+    if several_cards and new.ratio is Ratio.STAGES and old.ratio is Ratio.EXACT:
+        lost.append(f"{new.name} takes the split as layers per stage of its pipeline.")
+    if new.one_cache_type and not old.one_cache_type:
+        lost.append(f"{new.name} has one type for keys and values: that of the keys is taken.")
+    gone = [knob for knob in Knob if knob in old.knobs and knob not in new.knobs]
+    reasons = dict.fromkeys(new.refusal(knob) for knob in gone)
+    return (*lost, *filter(None, reasons))

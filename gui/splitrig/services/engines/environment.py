@@ -1,0 +1,39 @@
+"""The environment that an engine is started in, made from the one this program has."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from splitrig.core.engine import EngineKind
+from splitrig.core.environment import (
+    EngineEnvironment,
+    Kept,
+    Replaced,
+    engine_environment,
+    inherited_notes,
+)
+
+
+def environment_for(
+    engine: EngineKind,
+    ours: Mapping[str, str] | None = None,
+    *,
+    library_dir: Path | None = None,
+) -> EngineEnvironment:
+    """What an engine gets, and what of the inherited environment is worth a word.
+
+    Args:
+        engine: Which engine.
+        ours: What is set for it, over everything else.
+        library_dir: Where the loader looks for its libraries first.
+    """
+    given = dict(ours or {})
+    if library_dir is not None and "LD_LIBRARY_PATH" not in given:
+        folders = [str(library_dir), os.environ.get("LD_LIBRARY_PATH")]
+        given["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
+    return engine_environment(engine, os.environ, given)
+
+
+def notes_for_all() -> tuple[tuple[Replaced, ...], tuple[Kept, ...]]:
+    """What of the inherited environment is worth a word, whichever engine is started."""
+    return inherited_notes(os.environ)

@@ -1,0 +1,1 @@
+"""Asks servers on the internet and fetches files from them."""

@@ -1,0 +1,129 @@
+"""Choosing an engine: what it can do decides what can be set, and why not."""
+
+import pytest
+from launch_samples import make_model, make_rig
+from pytestqt.qtbot import QtBot
+
+from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.errors import EngineError
+from splitrig.core.plan import Plan
+from splitrig.views.launch.page import LaunchPage
+from splitrig.views.theme import Theme
+
+
+@pytest.fixture
+def page(theme: Theme, qtbot: QtBot) -> LaunchPage:
+    """Two cards and a model of 64 layers, in a window."""
+    page = LaunchPage(theme)
+    qtbot.addWidget(page)
+    page.resize(1204, 752)
+    page.show_rig(make_rig())
+    page.show_model(make_model())
+    page.show()
+    qtbot.waitExposed(page)
+    return page
+
+
+def choose(page: LaunchPage, kind: EngineKind) -> None:
+    """Pick an engine in the menu."""
+    row = page.editor.model.engine
+    action = next(a for a in row.fill_menu().actions() if a.data() == kind.value)
+    row.menu.triggered.emit(action)
+
+
+def test_the_engine_chosen_is_asked_for_and_started(page: LaunchPage) -> None:
+    wanted: list[EngineKind] = []
+    started: list[LaunchRequest] = []
+    page.engine_wanted.connect(wanted.append)
+    page.start_requested.connect(lambda request, _plan: started.append(request))
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    assert wanted == [EngineKind.LLAMA_CPP_PYTHON]
+    row = page.editor.model.engine
+    assert row.button.text() == "llama-cpp-python"
+    assert "one request after the other" in row.notes.text()
+    page.show_engine_found(EngineKind.LLAMA_CPP_PYTHON, "0.3.36", None)
+    assert row.badge.text == "0.3.36"
+    page.start()
+    assert [request.engine for request in started] == [EngineKind.LLAMA_CPP_PYTHON]
+
+
+def test_the_split_is_kept_where_the_engine_takes_one(page: LaunchPage) -> None:
+    page.planner.set_shares((1.0, 1.0))
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    assert page.planner.shares == (1.0, 1.0)
+    assert isinstance(page.plan, Plan)
+
+
+def test_settings_it_does_not_take_are_closed_with_the_reason(page: LaunchPage) -> None:
+    knobs = page.editor.knobs
+    knobs.requests.setValue(4)
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    assert not knobs.requests.isEnabled()
+    assert "one request after the other" in knobs.requests.toolTip()
+    assert page.planner.knobs.n_parallel == 1
+    choose(page, EngineKind.LLAMA_CPP)
+    assert knobs.requests.isEnabled()
+    assert "Requests served at the same time" in knobs.requests.toolTip()
+
+
+def test_an_engine_with_one_type_for_the_cache_keeps_both_alike(page: LaunchPage) -> None:
+    knobs = page.editor.knobs
+    choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
+    knobs.keys.setCurrentText("q8_0")
+    assert not knobs.values.isEnabled()
+    assert (page.planner.knobs.cache_type_k, page.planner.knobs.cache_type_v) == ("q8_0", "q8_0")
+    assert page.planner.knobs.flash_attention
+    choose(page, EngineKind.LLAMA_CPP)
+    assert knobs.values.isEnabled()
+
+
+def test_an_engine_that_divides_by_itself_closes_the_split_and_says_why(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA)
+    assert page.editor.split.field.isEnabled()
+    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
+    split = page.editor.split
+    assert not split.field.isEnabled()
+    assert split.why.isVisible()
+    assert "0.30 and newer take a ratio" in split.why.text()
+    choose(page, EngineKind.LLAMA_CPP)
+    assert split.field.isEnabled()
+    assert not split.why.isVisible()
+
+
+def test_an_engine_that_cannot_load_the_model_is_not_started(page: LaunchPage) -> None:
+    started: list[object] = []
+    page.start_requested.connect(lambda *order: started.append(order))
+    choose(page, EngineKind.VLLM)
+    assert not page.editor.start.isEnabled()
+    assert "is one file" in page.editor.words.text()
+    assert not page.can_start
+    page.start()
+    assert started == []
+
+
+def test_an_engine_that_is_not_there_says_what_to_do(page: LaunchPage) -> None:
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    error = EngineError("It is not installed.", "Install it.")
+    page.show_engine_found(EngineKind.LLAMA_CPP_PYTHON, None, error)
+    row = page.editor.model.engine
+    assert row.badge.text == "not usable"
+    assert row.notes.text() == "It is not installed. Install it."
+    assert page.editor.words.text() == "It is not installed."
+    assert not page.editor.start.isEnabled()
+
+
+def test_news_of_another_engine_change_nothing(page: LaunchPage) -> None:
+    page.show_engine_found(EngineKind.OLLAMA, None, EngineError("It is not there."))
+    assert page.editor.model.engine.button.text() == "llama.cpp"
+    assert page.can_start
+
+
+def test_the_demo_rig_is_for_engines_that_can_use_lent_cards(theme: Theme, qtbot: QtBot) -> None:
+    page = LaunchPage(theme)
+    qtbot.addWidget(page)
+    page.show_rig(make_rig(demo=True))
+    page.show_model(make_model())
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    assert "cannot use the demo rig" in page.editor.words.text()

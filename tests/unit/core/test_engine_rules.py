@@ -1,0 +1,107 @@
+"""What engines can do, and what a change of engine costs."""
+
+from pathlib import Path
+
+import pytest
+
+from splitrig.core.engine import EngineKind
+from splitrig.core.engine_rules import (
+    RULES,
+    Knob,
+    Ratio,
+    lost_on_switch,
+    reads,
+    rules_of,
+    version_of,
+    why_not_here,
+)
+
+GGUF = Path("model.gguf")
+FOLDER = Path("Qwen3-8B")
+
+
+def test_every_engine_has_rules_and_a_reason_for_whatever_it_refuses() -> None:
+    assert set(RULES) == set(EngineKind)
+    for rules in RULES.values():
+        assert rules.says
+        assert bool(rules.no_ratio) == (rules.ratio is Ratio.NONE)
+        for knob in Knob:
+            refusal = rules.refusal(knob)
+            assert bool(refusal) == (knob not in rules.knobs), (rules.kind, knob)
+            assert not refusal or refusal.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("build", "ratio"),
+    [
+        ("0.29.9", Ratio.NONE),
+        ("0.5.1", Ratio.NONE),
+        ("v0.12.1-rc2", Ratio.NONE),
+        ("0.30.0", Ratio.EXACT),
+        ("0.32.15", Ratio.EXACT),
+        ("1.0", Ratio.EXACT),
+        ("0.0.0", Ratio.EXACT),
+        ("unknown", Ratio.EXACT),
+        (None, Ratio.EXACT),
+    ],
+)
+def test_ollama_takes_a_ratio_from_the_version_that_runs_llama_server(
+    build: str | None, ratio: Ratio
+) -> None:
+    rules = rules_of(EngineKind.OLLAMA, build)
+    assert rules.ratio is ratio
+    assert (f"Ollama {build}" in rules.no_ratio) == (ratio is Ratio.NONE)
+
+
+def test_versions_are_read_and_nonsense_is_none() -> None:
+    assert version_of("v0.32.15") == (0, 32, 15)
+    assert version_of(" 0.11.0+cpu") == (0, 11, 0)
+    assert version_of("b10068") is None
+
+
+def test_vllm_is_for_linux() -> None:
+    assert why_not_here(EngineKind.VLLM, "linux") == ""
+    assert "WSL2" in why_not_here(EngineKind.VLLM, "win32")
+    assert why_not_here(EngineKind.LLAMA_CPP, "win32") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "is_folder", "in_store", "word"),
+    [
+        (EngineKind.LLAMA_CPP, GGUF, False, False, ""),
+        (EngineKind.LLAMA_CPP, FOLDER, True, False, "Qwen3-8B is a folder"),
+        (EngineKind.LLAMA_CPP_PYTHON, GGUF, False, True, ""),
+        (EngineKind.VLLM, FOLDER, True, False, ""),
+        (EngineKind.VLLM, GGUF, False, False, "model.gguf is one file"),
+        (EngineKind.OLLAMA, GGUF, False, True, ""),
+        (EngineKind.OLLAMA, GGUF, False, False, ""),
+        (EngineKind.OLLAMA, FOLDER, True, False, "Qwen3-8B is a folder"),
+        (EngineKind.OLLAMA_ATTACHED, GGUF, False, False, "model.gguf is not one of them"),
+    ],
+)
+def test_which_models_an_engine_loads(
+    kind: EngineKind, model: Path, is_folder: bool, in_store: bool, word: str
+) -> None:
+    why = reads(RULES[kind], model, is_folder=is_folder, in_store=in_store)
+    assert word in why
+    assert bool(word) == bool(why)
+
+
+def test_a_change_of_engine_says_what_is_lost_and_nothing_else() -> None:
+    llama, python = RULES[EngineKind.LLAMA_CPP], RULES[EngineKind.LLAMA_CPP_PYTHON]
+    ollama, vllm = RULES[EngineKind.OLLAMA], RULES[EngineKind.VLLM]
+    attached = RULES[EngineKind.OLLAMA_ATTACHED]
+    assert lost_on_switch(python, llama, several_cards=True) == ()
+    assert lost_on_switch(llama, python, several_cards=True) == (
+        "Its server answers one request after the other.",
+    )
+    assert lost_on_switch(llama, ollama, several_cards=True) == ()
+    old = rules_of(EngineKind.OLLAMA, "0.24.0")
+    split, one = lost_on_switch(llama, old, several_cards=True)
+    assert "Ollama 0.24.0 divides a model by itself" in split
+    assert "one type for keys and values" in one
+    to_attached = lost_on_switch(ollama, attached, several_cards=True)
+    assert to_attached[0].startswith("The split is not kept. This Ollama was started")
+    assert len(to_attached) == len(set(to_attached))
+    assert not any("split" in s for s in lost_on_switch(ollama, attached, several_cards=False))
+    assert any("layers per stage" in s for s in lost_on_switch(llama, vllm, several_cards=True))
