@@ -1,5 +1,6 @@
 """Runs the real `vllm serve` once and keeps all that it says, with the time of every line."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -113,7 +114,7 @@ class RealServer:
                 told.append((round(self.elapsed_s(), 2), answer))
             if answer == "200":
                 return told
-            time.sleep(0.2)
+            time.sleep(0.05)
         told.append((round(self.elapsed_s(), 2), f"exit {self.process.poll()}"))
         return told
 
@@ -152,18 +153,21 @@ class RealServer:
         finally:
             connection.close()
 
-    def stop(self, number: int = signal.SIGTERM, most_s: float = 60) -> dict[str, object]:
-        """Send a signal to the API server; how it ended, and what was alive 5 s later."""
+    def stop(
+        self, number: int = signal.SIGTERM, most_s: float = 60, watched_s: float = 5
+    ) -> dict[str, object]:
+        """Send a signal to the API server; how it ended, and what was alive some time later."""
         self.look()
         asked_s = time.monotonic()
-        psutil.Process(self.process.pid).send_signal(number)
+        if self.process.poll() is None:
+            psutil.Process(self.process.pid).send_signal(number)
         try:
             code: int | None = self.process.wait(most_s)
         except subprocess.TimeoutExpired:
             code = None
         ended_s = time.monotonic() - asked_s
         left_now = self.alive()
-        time.sleep(5)
+        time.sleep(watched_s)
         return {
             "signal": signal.Signals(number).name,
             "exit_code": code,
@@ -174,11 +178,9 @@ class RealServer:
 
     def close(self) -> None:
         """Kill what is left and read the output to its end."""
-        self.look()
-        for pid in self.alive():
-            try:
-                psutil.Process(pid).kill()
-            except psutil.NoSuchProcess:
-                continue
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()

@@ -42,6 +42,7 @@ from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.restart import policy_of
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.units import mib_text
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         log_dir=log_dir(),
         start_timeout_s=settings.start_timeout_s,
     )
+    supervisor.restart = policy_of(settings)
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)

@@ -33,6 +33,8 @@ from splitrig.core.units import MIB, mib_text, size_text
 
 LOG_STEP_BYTES = round(0.0101 * MIB)
 """The log rounds to 0.01 MiB, twice where a device has two caches."""
+ROUNDED = 8 * MIB
+"""An engine whose plan is an estimate writes its sizes in hundredths of a GiB."""
 HOST = "host"
 
 
@@ -116,7 +118,33 @@ class Broken:
     failure: Failure
 
 
-EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | Counted | StopAsked | Exited | Broken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarting:
+    """The run ended and the engine is to be started again.
+
+    Attributes:
+        time_s: `time.monotonic()`.
+        end: How it ended.
+        sentence: When it is started again.
+    """
+
+    time_s: float
+    end: Exited | Broken
+    sentence: str
+
+
+EngineEvent = (
+    Restarting
+    | Begun
+    | Spawned
+    | Logged
+    | Advanced
+    | Healthy
+    | Counted
+    | StopAsked
+    | Exited
+    | Broken
+)
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 _STEP_AFTER = {
@@ -140,17 +168,41 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             )
         case StopAsked() if status.phase in (*_LOADING, Phase.READY):
             return replace(status, phase=Phase.STOPPING, step="", step_since_s=None)
-        case Exited() if status.phase.active:
-            return _exited(status, event)
-        case Broken() if status.phase.active:
-            if status.phase is Phase.STOPPING:
-                return _ended(status, Phase.STOPPED)
-            return replace(_ended(status, Phase.FAILED), failure=event.failure)
+        case Exited() | Broken() | Restarting() if status.phase.active:
+            return _over(status, event)
         case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
             return _observed(status, event)
         case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
     return status
+
+
+def _over(status: EngineStatus, event: Exited | Broken | Restarting) -> EngineStatus:
+    match event:
+        case Exited():
+            return _exited(status, event)
+        case Restarting():
+            return _restarting(status, event)
+        case Broken() if status.phase is Phase.STOPPING:
+            return _ended(status, Phase.STOPPED)
+        case Broken():
+            return replace(_ended(status, Phase.FAILED), failure=event.failure)
+
+
+def _restarting(status: EngineStatus, event: Restarting) -> EngineStatus:
+    """The next start of the same; nothing of it when the user wanted it gone meanwhile."""
+    ended = step(status, event.end)
+    if ended.failure is None:
+        return ended
+    return EngineStatus(
+        slot=status.slot,
+        phase=Phase.STARTING,
+        request=status.request,
+        plan=status.plan,
+        restart=f"{ended.failure.message} {event.sentence}",
+        step="process",
+        step_since_s=event.time_s,
+    )
 
 
 def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> EngineStatus:
@@ -355,5 +407,5 @@ def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) 
             ("weights", device.model_bytes, has.model_bytes or 0),
             ("KV cache", device.kv_bytes, has.kv_bytes or 0),
         )
-        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance)
+        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance, ROUNDED * (tolerance > 0))
     ]

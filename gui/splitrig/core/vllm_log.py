@@ -87,6 +87,8 @@ class VllmLog:
         self._ranks: dict[str, int] = {}
         self._marks: set[Mark] = set()
         self._named: set[int] = set()
+        self._weighed: set[int] = set()
+        self._scratch: list[BufferSeen] = []
         self._port = ""
 
     def read_line(self, line: str) -> LogEvent | None:
@@ -122,8 +124,11 @@ class VllmLog:
         return rank if rank < len(self._workers) else None
 
     def _card(self, number: str | None, rank: int | None) -> str:
-        """The shown name of a card: vLLM numbers those it was given."""
-        if rank is None and number is not None:
+        """The shown name of a card: vLLM numbers those it was given.
+
+        Where every worker sees one card only (Ray), it is number 0 to each of them.
+        """
+        if number is not None and (rank is None or int(number) > 0):
             rank = self._known(int(number))
         if rank is None and len(self._workers) == 1:
             rank = 0
@@ -146,8 +151,15 @@ class VllmLog:
         for words, mark in _MARKS:
             if words in text and mark not in self._marks:
                 self._marks.add(mark)
-                return Passed(mark)
+                return self._passed(mark)
         return None
+
+    def _passed(self, mark: Mark) -> LogEvent:
+        """A mark; with the last one everything was said."""
+        if mark is not Mark.LOADED or not self._scratch:
+            return Passed(mark)
+        held, self._scratch = self._scratch, []
+        return Several((*held, Passed(mark)))
 
     def _use(self, rank: int, pid: str | None) -> LogEvent | None:
         """A worker says which one it is."""
@@ -189,18 +201,34 @@ class VllmLog:
             # workers of one stage take the same, and only the first of a machine says it
             stage = rank // self._tp
             same = [r for r in range(len(self._workers)) if r // self._tp == stage]
+            self._weighed.update(same)
             return self._together(same, [self._seen(r, BufferKind.MODEL, weights) for r in same])
         if match := _TAKEN.search(text):
             compute = _gib(match["peak"]) + _gib(match["graphs"])
-            return self._together([rank], [self._seen(rank, BufferKind.COMPUTE, compute)])
+            # later stages say their weights only here, with what the links between cards take
+            return self._told(rank, compute, [(BufferKind.MODEL, _gib(match["consumed"]))])
         if match := _OLD.search(text):
-            sizes = (
-                (BufferKind.MODEL, match["weights"]),
-                (BufferKind.KV, match["kv"]),
-                (BufferKind.COMPUTE, match["peak"]),
-            )
-            return self._together([rank], [self._seen(rank, kind, _gib(n)) for kind, n in sizes])
+            sizes = [(BufferKind.MODEL, match["weights"]), (BufferKind.KV, match["kv"])]
+            return self._told(rank, _gib(match["peak"]), [(kind, _gib(n)) for kind, n in sizes])
         return None
+
+    def _told(self, rank: int, compute: int, sizes: Sequence[tuple[BufferKind, int]]) -> LogEvent:
+        """What one worker says of itself at the end.
+
+        Scratch memory is held back until the weights of all are known: weights that follow it
+        are taken for those of a new load.
+        """
+        seen = [
+            self._seen(rank, kind, n_bytes)
+            for kind, n_bytes in sizes
+            if kind is not BufferKind.MODEL or rank not in self._weighed
+        ]
+        self._weighed.add(rank)
+        self._scratch.append(self._seen(rank, BufferKind.COMPUTE, compute))
+        if len(self._weighed) == len(self._workers):
+            seen += self._scratch
+            self._scratch = []
+        return self._together([rank], seen)
 
 
 def _gib(text: str) -> int:

@@ -31,16 +31,19 @@ class Watched:
 
     def __init__(self, folder: Path, binary: Path | None = None, **env: str) -> None:
         self.mailbox = Mailbox()
-        self.engines = Engines(self.mailbox, EngineSettings(llama_server=binary), extra_env=env)
-        self.fleet = Fleet(self.mailbox, self.engines, log_dir=folder, start_timeout_s=60)
-        self.lines: dict[str, list[str]] = {}
+        settings = EngineSettings(llama_server=binary, start_timeout_s=60)
+        self.engines = Engines(self.mailbox, settings, extra_env=env)
+        self.fleet = Fleet(
+            self.mailbox, self.engines, settings, log_dir=folder, records=folder.parent / "running"
+        )
+        self.lines: dict[int, list[str]] = {}
 
     def wait(self, slot: int, phase: Phase, most_s: float = 60) -> EngineStatus:
         deadline = time.monotonic() + most_s
         while True:
             for item in self.mailbox.drain():
                 if isinstance(item, EngineLogLines):
-                    self.lines.setdefault(item.source, []).extend(item.lines)
+                    self.lines.setdefault(item.slot, []).extend(item.lines)
             status = self.fleet.statuses[slot - 1]
             if status.phase is phase:
                 return status

@@ -98,7 +98,8 @@ TAKEN = (
 
 
 def test_every_worker_says_at_the_end_what_a_batch_and_its_graphs_take() -> None:
-    _, log = read([TP0 + TAKEN, TP1 + TAKEN.replace("1.19", "1.00")], tp=2)
+    weights = TP0 + "[gpu_model_runner.py:1] Model loading took 12.66 GiB memory and 3 seconds"
+    _, log = read([weights, TP0 + TAKEN, TP1 + TAKEN.replace("1.19", "1.00")], tp=2)
     assert log.bytes_on(BufferKind.COMPUTE) == {
         "CUDA0": round(1.19 * GIB) + round(0.62 * GIB),
         "CUDA2": round(1.00 * GIB) + round(0.62 * GIB),
@@ -111,15 +112,29 @@ def test_older_versions_say_it_all_in_one_line() -> None:
         "12.55GiB; non_torch_memory takes 0.16GiB; PyTorch activation peak memory takes 2.38GiB; "
         "the rest of the memory reserved for KV Cache is 56.18GiB."
     )
-    _, log = read([line], tp=2)
-    assert log.bytes_on(BufferKind.MODEL) == {"CUDA2": round(12.55 * GIB)}
-    assert log.bytes_on(BufferKind.KV) == {"CUDA2": round(56.18 * GIB)}
-    assert log.bytes_on(BufferKind.COMPUTE) == {"CUDA2": round(2.38 * GIB)}
+    _, log = read([line, line.replace("rank=1 pid=77", "rank=0 pid=76")], tp=2)
+    for kind, gib in (
+        (BufferKind.MODEL, 12.55),
+        (BufferKind.KV, 56.18),
+        (BufferKind.COMPUTE, 2.38),
+    ):
+        size = round(gib * GIB)
+        assert log.bytes_on(kind) == {"CUDA0": size, "CUDA2": size}
 
 
 def test_the_second_stage_is_the_second_card() -> None:
-    _, log = read([PP1 + TAKEN], tp=1)
+    lines = [PP1.replace("PP1", "PP0") + TAKEN, PP1 + TAKEN.replace("13.0", "4.0")]
+    for order in (lines, lines[::-1]):
+        _, log = read(order, tp=1)
+        assert set(log.bytes_on(BufferKind.COMPUTE)) == {"CUDA0", "CUDA2"}
+        # and tells its weights only here
+        assert log.bytes_on(BufferKind.MODEL) == {"CUDA0": 13 * GIB, "CUDA2": 4 * GIB}
+
+
+def test_what_was_held_back_is_told_at_the_end() -> None:
+    _, log = read([PP1 + TAKEN, "INFO:     Application startup complete."], tp=1)
     assert set(log.bytes_on(BufferKind.COMPUTE)) == {"CUDA2"}
+    assert log.loaded
 
 
 def test_progress_follows_the_weight_files() -> None:

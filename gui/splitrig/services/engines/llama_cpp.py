@@ -9,11 +9,10 @@ from pathlib import Path
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
 from splitrig.core.engine_log import LogEvent, read_line
 from splitrig.core.gpu import GpuInfo
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_server import LlamaServer
-from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_server import (
     RpcServer,
     check_lendable,
@@ -95,6 +94,7 @@ class LlamaCppRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
     served_model: str | None = None
 
@@ -118,9 +118,9 @@ class LlamaCppRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
-        return launch(self.command(port), self._server.environment(key), on_lines, log)
+        return starter.launch(self.command(port), self._server.environment(key))
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""

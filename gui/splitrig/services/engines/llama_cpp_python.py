@@ -20,13 +20,12 @@ from splitrig.core.gpu import GpuInfo
 from splitrig.core.split import check_split
 from splitrig.core.visible_devices import visible_devices
 from splitrig.services.engines import llama_cpp_launcher
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.llama_cpp import healthy
 from splitrig.services.engines.llama_server import parse_devices
-from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never, probe
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_server import RpcServer, check_lendable, lender_failure
 
 LAUNCHER = Path(llama_cpp_launcher.__file__)
@@ -241,6 +240,7 @@ class LlamaCppPythonRun:
     says_when_bound = False
     says_when_loaded = True
     takes_key = True
+    has_metrics = False
     dialect = Dialect.OPENAI
     served_model: str | None = None
 
@@ -265,10 +265,10 @@ class LlamaCppPythonRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
         env = self._engine.environment(self._wanted, key)
-        return launch(self.command(port), env, on_lines, log)
+        return starter.launch(self.command(port), env)
 
     def answers(self, port: int, key: str) -> bool:
         """Whether the list of models answers 200, which it does as soon as its model is loaded."""

@@ -39,13 +39,12 @@ from splitrig.core.ollama_log import (
     read_ollama_line,
     starts_own_engine,
 )
-from splitrig.services.engines.engine import OnLines, Order
-from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.ollama_api import OllamaApi
 from splitrig.services.engines.ollama_load import OllamaLoad
 from splitrig.services.engines.ollama_program import OllamaProgram
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_server import (
     RpcServer,
     check_lendable,
@@ -239,6 +238,7 @@ class OllamaRun:
     log_name = "ollama"
     says_when_bound = True
     takes_key = False
+    has_metrics = False
     dialect = Dialect.OLLAMA
 
     def __init__(
@@ -291,7 +291,7 @@ class OllamaRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the server; the model is loaded when it answers."""
         del key  # Ollama has none
         self._end_load()
@@ -299,11 +299,11 @@ class OllamaRun:
         env = self._program.environment(self._environment(port))
 
         def read(lines: list[str]) -> None:
-            on_lines(lines)
+            starter.on_lines(lines)
             self._tail = (*self._tail, *lines)[-TAIL_LINES:]
             self._answered = self._answered or any(answered_load(line) for line in lines)
 
-        self._process = launch([str(self._program.path), "serve"], env, read, log)
+        self._process = starter.launch([str(self._program.path), "serve"], env, read)
         return self._process
 
     def answers(self, port: int, key: str) -> bool:

@@ -19,7 +19,7 @@ from splitrig.core.gpu import GpuInfo
 from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name, stay_home
 from splitrig.core.ollama_failure import OllamaToldError, load_failure
 from splitrig.core.ollama_log import placement_line, read_ollama_line
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ollama_api import LoadedModel, OllamaApi, holds
 from splitrig.services.engines.ollama_load import OllamaLoad
@@ -106,6 +106,7 @@ class AttachedRun:
     says_when_bound = False
     says_when_loaded = False
     takes_key = False
+    has_metrics = False
     dialect = Dialect.OLLAMA
     device_names: tuple[str, ...] = ()
 
@@ -126,14 +127,16 @@ class AttachedRun:
         del port
         return self._api.url
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Begin to load the model.
 
         Raises:
             EngineError: The server does not answer, or has no such model.
         """
         del port, key
-        self._process = AttachedModel(self._api, self.request, self._version, on_lines, log)
+        self._process = AttachedModel(
+            self._api, self.request, self._version, starter.on_lines, starter.log
+        )
         return self._process
 
     def answers(self, port: int, key: str) -> bool:

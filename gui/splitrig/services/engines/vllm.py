@@ -16,11 +16,10 @@ from splitrig.core.vllm_command import is_amd, serve_arguments, shown_environmen
 from splitrig.core.vllm_layout import partition, refusal, stage_shares
 from splitrig.core.vllm_log import VllmLog, VllmWorker
 from splitrig.core.vllm_plan import kv_token_bytes
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_cpp import healthy
-from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.ray_cluster import check_cluster
 from splitrig.services.engines.vllm_program import VllmProgram
 from splitrig.services.models.hf import read_hf_model
@@ -141,6 +140,7 @@ class VllmRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
 
     def __init__(
@@ -181,14 +181,14 @@ class VllmRun:
         """Base address."""
         return f"http://127.0.0.1:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process.
 
         Raises:
             EngineError: It could not be started.
         """
         env = self._program.environment(self._options, self.device_names, key)
-        return launch(self._command(port), env, on_lines, log)
+        return starter.launch(self._command(port), env)
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.gpu import Note, Severity
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.split import split_text
 from splitrig.core.units import GIB, MIB, number_text, size_text
+from splitrig.core.vllm import VllmPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,36 @@ def remarks(plan: Plan, model: Model, n_ctx: int) -> list[Note]:
     return found
 
 
+def vllm_remarks(plan: VllmPlan) -> list[Note]:
+    """What a plan for vLLM has to say: its layout, the share of memory, what is stranded."""
+    found = [
+        Note(
+            id="vllm-layout",
+            severity=Severity.INFO,
+            message=f"{plan.layout.words.capitalize()}, {number_text(plan.kv_tokens)} tokens of "
+            "KV cache.",
+            detail=plan.fraction_reason,
+        )
+    ]
+    if plan.stranded_bytes >= GIB:
+        cards = [
+            f"{card.name} {number_text(card.stranded_bytes / GIB, 1)} GiB"
+            for card in plan.cards
+            if card.stranded_bytes >= GIB // 10
+        ]
+        found.append(
+            Note(
+                id="vllm-stranded",
+                severity=Severity.WARNING,
+                message=f"{number_text(plan.stranded_bytes / GIB, 1)} GiB stay unused.",
+                detail=f"Every card takes as much as the smallest: {', '.join(cards)}. "
+                "A pipeline (move the handle) gives each card layers by its size.",
+            )
+        )
+    found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
+    return found
+
+
 def layers_text(device: DevicePlan) -> str:
     """Which layers lie on a card: 'layers 41–63 + output'."""
     if device.first_layer is None or not device.n_blocks:
@@ -147,6 +179,15 @@ def model_text(model: Model) -> str:
         model.architecture,
     ]
     return " · ".join(parts)
+
+
+def folder_text(model: HfModel) -> str:
+    """'15.3 GiB · 36 layers · context up to 40,960 · Qwen3ForCausalLM'."""
+    config = model.config
+    parts = [size_text(model.file_bytes), f"{config.n_layer} layers"]
+    if config.n_ctx:
+        parts.append(f"context up to {number_text(config.n_ctx)}")
+    return " · ".join([*parts, config.architecture])
 
 
 def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
