@@ -166,7 +166,7 @@ def find_vllm(
     Raises:
         EngineError: There is none, or this is Windows.
     """
-    if os.name == "nt":
+    if _on_windows():
         raise EngineError(ON_WINDOWS, WSL)
     if chosen is not None:
         return _chosen(chosen.expanduser().absolute(), extra_env)
@@ -174,6 +174,10 @@ def find_vllm(
     if on_path is None:
         raise EngineError("No vLLM was found.", INSTALL)
     return _from_script(Path(on_path), extra_env)
+
+
+def _on_windows() -> bool:
+    return os.name == "nt"
 
 
 def _chosen(path: Path, extra_env: Mapping[str, str] | None) -> VllmProgram:
