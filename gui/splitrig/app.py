@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
+    from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
     from splitrig.services.engines.line_feed import EngineLogLines
+    from splitrig.services.engines.meter import EngineMetered
     from splitrig.services.engines.orphan_jobs import OrphansEnded, OrphansFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
@@ -93,6 +95,7 @@ class Desktop(QObject):
         self.answers_ended = 0
         self._token_seen = False
         self._readings = 0
+        self._metered: dict[int, EngineRates] = {}
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -240,6 +243,7 @@ class Desktop(QObject):
             self._on_engines,
         ):
             engine.engines_changed.connect(all_listener)
+        engine.metered.connect(self._on_metered)
         engine.failed_unseen.connect(self._on_failed_unseen)
         engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
@@ -496,6 +500,18 @@ class Desktop(QObject):
     def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
         name = log_name(self.engine.status_of(news.slot))
         self.logs_page.add_lines(news.lines, name, skipped)
+
+    @Slot(object)
+    def _on_metered(self, news: EngineMetered) -> None:
+        """While the chat is silent, the curves show what others ask of the engines."""
+        self._metered[news.slot] = news.rates
+        if self.chat.busy:
+            return
+        running = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        seen = [rates for slot, rates in self._metered.items() if slot in running]
+        tok_s = sum(rates.tok_s or 0.0 for rates in seen)
+        self.rig.set_rates(tok_s, sum(rates.prompt_tok_s or 0.0 for rates in seen))
+        self._show_rate(tok_s)
 
     def _on_orphans(self, found: OrphansFound) -> None:
         """Engines of an earlier run: what they hold, and a way to end them."""

@@ -94,6 +94,7 @@ class LlamaCppRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
     served_model: str | None = None
 

@@ -33,7 +33,12 @@ from splitrig.core.ollama import (
     stay_home,
 )
 from splitrig.core.ollama_failure import OllamaGoneError, OllamaToldError, load_failure
-from splitrig.core.ollama_log import answered_load, read_ollama_line
+from splitrig.core.ollama_log import (
+    answered_load,
+    is_old_buffer,
+    read_ollama_line,
+    starts_own_engine,
+)
 from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.ollama_api import OllamaApi
 from splitrig.services.engines.ollama_load import OllamaLoad
@@ -233,6 +238,7 @@ class OllamaRun:
     log_name = "ollama"
     says_when_bound = True
     takes_key = False
+    has_metrics = False
     dialect = Dialect.OLLAMA
 
     def __init__(
@@ -269,6 +275,7 @@ class OllamaRun:
         self._tail: tuple[str, ...] = ()
         self._renamed: dict[str, str] = {}
         self._answered = False
+        self._own_engine = False
         self._failed_s: float | None = None
 
     def _environment(self, port: int) -> dict[str, str]:
@@ -339,6 +346,10 @@ class OllamaRun:
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says, with the names of the cards that were meant."""
         event = read_ollama_line(line)
+        own = starts_own_engine(line)
+        self._own_engine = self._own_engine if own is None else own
+        if is_old_buffer(line) and not self._own_engine:
+            return None  # an estimate; llama.cpp says itself what it takes
         if isinstance(event, DeviceUsed):
             event = self._meant(event)
         elif isinstance(event, BufferSeen) and event.device in self._renamed:
