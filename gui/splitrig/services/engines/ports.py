@@ -68,8 +68,8 @@ def answers(endpoint: str, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def accepts(port: int) -> bool:
-    """Whether somebody listens on a loopback port."""
+def accepts(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
