@@ -30,6 +30,7 @@ from splitrig.cli.options import (
     whole,
 )
 from splitrig.cli.remote_cards import Chosen, choose_remote, cost_lines, server_json
+from splitrig.cli.vllm_options import add_vllm_options, folder_request, with_vllm
 from splitrig.core.engine import (
     EngineKind,
     EngineStatus,
@@ -59,6 +60,7 @@ ENGINES = (
     EngineKind.LLAMA_CPP.value,
     EngineKind.LLAMA_CPP_PYTHON.value,
     EngineKind.OLLAMA.value,
+    EngineKind.VLLM.value,
 )
 
 
@@ -69,6 +71,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
     add_ollama_options(parser)
+    parser.add_argument("--vllm", type=Path, metavar="FILE", help="the vllm or its environment")
+    add_vllm_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument(
         "--local-cards",
@@ -89,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
     kind = chosen_kind(options)
-    settings = chosen_settings(options, stored_settings().engine)
+    settings = with_vllm(options, chosen_settings(options, stored_settings().engine))
     if options.llama_server is not None:
         settings = settings.model_copy(update={"llama_server": options.llama_server})
     engines = Engines(Mailbox(), settings)
@@ -140,6 +144,8 @@ def _wanted(
     else:
         n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
         devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=stopped)
+    if kind is EngineKind.VLLM:
+        return folder_request(options, devices, plan_request(options, len(devices)))
     if not options.json and devices[0].id.startswith("demo-"):
         print(f"No card is used: the processor lends {len(devices)} devices.")
     wanted = plan_request(options, len(devices))
