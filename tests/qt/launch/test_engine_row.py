@@ -125,5 +125,5 @@ def test_the_demo_rig_is_for_engines_that_can_use_lent_cards(theme: Theme, qtbot
     qtbot.addWidget(page)
     page.show_rig(make_rig(demo=True))
     page.show_model(make_model())
-    choose(page, EngineKind.OLLAMA_ATTACHED)
+    choose(page, EngineKind.VLLM)
     assert "cannot use the demo rig" in page.editor.words.text()

@@ -198,7 +198,8 @@ class Supervisor:
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
             return self._serve(number, run)
         except SplitRigError as error:
-            return Broken(failure=Failure(message=error.message, hint=error.hint))
+            tail = tuple(error.details.splitlines()[-20:]) or tuple(self._tail)[-20:]
+            return Broken(failure=Failure(message=error.message, hint=error.hint, log_tail=tail))
         except Exception as unexpected:
             log.exception("the engine's supervisor failed")
             return Broken(failure=_own_fault(unexpected))

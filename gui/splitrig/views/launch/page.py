@@ -17,7 +17,6 @@ from splitrig.core.gpu import Note, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
-from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
@@ -251,6 +250,7 @@ class LaunchPage(QWidget):
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
         self.planner.knobs = self.editor.knobs.knobs
+        self.editor.cards.setEnabled(rules.picks_cards)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
@@ -335,8 +335,7 @@ class LaunchPage(QWidget):
         request = self.planner.launch_request()
         free = not self._status.phase.active and not self.planner.obstacle
         if request is not None and self.plan is not None and free:
-            planned = self.plan if self.planner.rules.picks_cards else unplanned()
-            self.start_requested.emit(request, planned)
+            self.start_requested.emit(request, self.plan)
 
     # What the user does
 
@@ -427,7 +426,8 @@ class LaunchPage(QWidget):
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
-            self.editor.plan.show_plan(self.plan, planner.devices, numbers, speed)
+            devices = planner.devices if self.plan.devices else ()
+            self.editor.plan.show_plan(self.plan, devices, numbers, speed)
             handles = range(len(self.plan.devices) - 1)
             self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
         self._show_fit()

@@ -12,6 +12,7 @@ from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
+from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
@@ -261,6 +262,8 @@ class Planner:
         self.vllm_plan, self._refusal = None, ""
         if self.folder is not None:
             return self._plan_folder(self.folder) if self.devices else None
+        if self.model is not None and not self.rules.picks_cards:
+            return unplanned()
         if self.model is None or not self.devices:
             return None
         return make_plan(self.model, self.devices, self.plan_request())
@@ -269,9 +272,9 @@ class Planner:
         """What Start would ask for."""
         if self.folder is not None:
             return self._folder_request(self.folder)
-        if self.model is None or not self.used_cards:
-            return None
         cards = self.used_cards if self.rules.picks_cards else ()
+        if self.model is None or (self.rules.picks_cards and not cards):
+            return None
         return LaunchRequest(
             model=self.model.path,
             gpu_ids=tuple(card.id for card in cards),
@@ -294,7 +297,7 @@ class Planner:
         here = why_not_here(self.engine, sys.platform)
         if here or not self.has_model:
             return here
-        if self.rig.demo and not rules.lends:
+        if self.rig.demo and rules.picks_cards and not rules.lends:
             return f"{rules.name} cannot use the demo rig, whose cards the processor lends."
         wrong = ""
         if self.folder is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.engine_rules import RULES, Knob
 from splitrig.core.gpu import Note, Severity
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
@@ -33,6 +34,8 @@ def room_text(n_bytes: int) -> str:
 def verdict(plan: Plan) -> Verdict:
     """Whether every card has room, and where it is tight."""
     tightest = plan.tightest
+    if tightest is None and plan.notes:
+        return Verdict(fits=True, title="The engine places it", detail=plan.notes[0])
     if tightest is None:
         return Verdict(fits=False, title="No card takes part", detail="Switch a card on.")
     if not any(device.n_layers for device in plan.devices):
@@ -205,6 +208,8 @@ def load_text(plan: Plan) -> str:
     """What Start will do, beside its button."""
     if not plan.fits:
         return "The engine would run out of memory while loading."
+    if not plan.devices:
+        return "Loads the model where the engine sees fit."
     on_cards = sum(device.model_bytes for device in plan.devices)
     if not on_cards:
         return "Nothing is loaded onto the cards."
@@ -223,13 +228,13 @@ def seconds_text(seconds: float) -> str:
 def request_rows(request: LaunchRequest) -> list[tuple[str, str]]:
     """The settings of a running engine, label and value."""
     knobs = request.plan
+    rules = RULES[request.engine]
     rows = []
-    if knobs.split is not None and len(knobs.split) > 1:
+    if knobs.split is not None and len(knobs.split) > 1 and not rules.no_ratio:
         rows.append(("Split", split_text(knobs.split)))
-    rows += [
-        ("Context", f"{knobs.n_ctx:,} tokens"),
-        ("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"),
-    ]
+    rows.append(("Context", f"{knobs.n_ctx:,} tokens"))
+    if Knob.KEYS in rules.knobs:
+        rows.append(("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"))
     if knobs.n_parallel > 1:
         rows.append(("Requests", str(knobs.n_parallel)))
     return rows
