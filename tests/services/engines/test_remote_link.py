@@ -49,7 +49,7 @@ def test_a_look_sees_the_round_trip(lent: RealServer) -> None:
     assert found.address is not None
     assert reach_of(found.address) is Reach.PRIVATE
     assert found.link.latency_ms is not None
-    assert 2 * DELAY_MS <= found.link.latency_ms < 3 * DELAY_MS
+    assert 2 * DELAY_MS <= found.link.latency_ms < 5 * DELAY_MS
     assert found.link.up_mb_s is not None
     assert found.link.down_mb_s is not None
 
@@ -65,8 +65,8 @@ def test_a_look_sees_what_the_link_carries() -> None:
         assert time.monotonic() - begun < 6
     assert found.link.up_mb_s is not None
     assert found.link.down_mb_s is not None
-    assert 6 < found.link.up_mb_s < 12
-    assert 6 < found.link.down_mb_s < 12
+    assert 3 < found.link.up_mb_s < 12
+    assert 3 < found.link.down_mb_s < 12
 
 
 def test_a_machine_that_is_cut_off_is_silent(far: FarMachine, lent: RealServer) -> None:
