@@ -142,6 +142,8 @@ class Desktop(QObject):
     @Slot()
     def complete(self) -> None:
         """Build and wire everything the first paint did not need; does it once."""
+        from splitrig.services.engines.environment import notes_for_all
+
         if self._complete:
             return
         self._complete = True
@@ -156,6 +158,7 @@ class Desktop(QObject):
         self._open_first_model(model)
         self.pump.start()
         self._orphans.look()
+        self.launch_page.show_environment(notes_for_all()[0])
         # What is here now stays; without this every full collection goes through it for 50 ms.
         gc.freeze()
         self.completed.emit()

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Note, Rig
@@ -97,6 +98,7 @@ class LaunchPage(QWidget):
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
@@ -253,6 +255,10 @@ class LaunchPage(QWidget):
         self.editor.cards.setEnabled(rules.picks_cards)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
+
+    def show_environment(self, replaced: Sequence[Replaced]) -> None:
+        """Inherited variables that an engine does not get as they are."""
+        self._replaced = tuple(replaced)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -521,6 +527,9 @@ class LaunchPage(QWidget):
             # the verdict and the ways out say it already
             if plan.fits or note.id != "low-vram"
         ] + remarks(plan, model, self.planner.knobs.n_ctx)
+        inherited = environment_note(self._replaced, self.planner.engine)
+        if inherited is not None:
+            notes.append(inherited)
         self.editor.plan.show_notes(notes)
         self._show_command()
 
