@@ -13,7 +13,7 @@ from splitrig.core.plan import PlanDevice
 DEFAULT_PORT = 50052
 """What `ggml-rpc-server` listens on if it is not told otherwise (tools/rpc/rpc-server.cpp)."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?", re.IGNORECASE)
-_WAY_OUT = "Write HOST:PORT, several with commas, as in 192.168.1.7:50052."
+_WAY_OUT = "Write HOST:PORT, as in 192.168.1.7:50052."
 
 
 class Reach(StrEnum):

@@ -85,12 +85,12 @@ class LlamaCpp:
             for endpoint in request.rpc:
                 # a second client can end a server that serves somebody else
                 require_free(RemoteEndpoint.parse(endpoint), cancelled)
-        n_lent = _lent_beside(request) if names is not None else max(len(request.gpu_ids), 1)
-        if n_lent:
+        if names is None or _lent_beside(request):
+            n_lent = _lent_beside(request) or max(len(request.gpu_ids), 1)
             check_lendable(order.plan, n_lent)
             lender = lend_with(self.server, n_lent, on_lines, cancelled)
             others = request.rpc if names is not None else ()
-            names = names if names is not None else lender.device_names
+            names = names or lender.device_names
             request = _lent(request, lender.endpoint, *others)
         if order.plan is not None and order.plan.split and request.plan.split is None:
             # the shares of the plan, where the request left them to free memory

@@ -545,6 +545,7 @@ class LaunchPage(QWidget):
             if plan.fits or note.id != "low-vram"
         ] + remarks(plan, model, self.planner.knobs.n_ctx)
         notes += self.planner.remote.notes(model, plan, request)
+        self.remote.refresh()
         inherited = environment_note(self._replaced, self.planner.engine)
         if inherited is not None:
             notes.append(inherited)

@@ -35,6 +35,7 @@ class RemoteEntry:
         trouble: Why it cannot be used, with the way out; empty when it can.
         link: Latency and rate.
         link_details: The same, both ways.
+        cost: What it adds to every token; empty while the card takes no part.
     """
 
     endpoint: RemoteEndpoint
@@ -44,6 +45,7 @@ class RemoteEntry:
     trouble: str
     link: str = ""
     link_details: str = ""
+    cost: str = ""
 
 
 class RemoteChoice:
@@ -54,6 +56,7 @@ class RemoteChoice:
         self._looking: set[RemoteEndpoint] = set()
         self._on: set[str] = set()
         self._users: Mapping[str, str] = {}
+        self._costs: dict[str, LinkCost] = {}
 
     @property
     def endpoints(self) -> tuple[RemoteEndpoint, ...]:
@@ -132,6 +135,7 @@ class RemoteChoice:
                         trouble=trouble,
                         link=link,
                         link_details=link_text(card.link),
+                        cost=self._cost(card.id),
                     )
                 )
                 number += 1
@@ -150,6 +154,12 @@ class RemoteChoice:
             reason=reason,
             note=note,
         )
+
+    def _cost(self, card_id: str) -> str:
+        cost = self._costs.get(card_id)
+        if cost is None or cost.token_ms is None or card_id not in self._on:
+            return ""
+        return cost_text(cost).removesuffix(" at this link")
 
     def _state(self, endpoint: RemoteEndpoint, server: RemoteServer | None) -> str:
         if endpoint in self._looking:
@@ -195,8 +205,13 @@ class RemoteChoice:
         return tuple(text for text in said if text)
 
     def notes(self, model: Model, plan: Plan, request: PlanRequest) -> list[Note]:
-        """What the links of a plan cost, and what else was found at their servers."""
+        """What the links of a plan cost, and what else was found at their servers.
+
+        The entries of its cards tell the cost from then on.
+        """
         cards = {card.id: card for card in self._cards()}
+        costs = link_costs(model, plan, request, cards)
+        self._costs = {cost.card_id: cost for cost in costs}
         found = [
             Note(
                 id="remote-cost",
@@ -204,7 +219,7 @@ class RemoteChoice:
                 message=f"{cards[cost.card_id].name} {cost_text(cost)}.",
                 detail=_load_sentence(cost),
             )
-            for cost in link_costs(model, plan, request, cards)
+            for cost in costs
         ]
         used = {cards[d.id].endpoint for d in plan.devices if d.id in cards}
         for server in self._servers.values():

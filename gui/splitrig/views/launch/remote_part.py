@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from splitrig.core.errors import EngineError
-from splitrig.core.remote import DEFAULT_PORT, RemoteEndpoint
+from splitrig.core.remote import DEFAULT_PORT, RemoteEndpoint, RemoteState
 from splitrig.core.units import MISSING, gib_text
 from splitrig.views.launch.remote_choice import LOOKING, RemoteEntry
 from splitrig.views.theme import Theme
@@ -73,10 +73,13 @@ class _RemoteRow(QWidget):
         card = entry.card
         self._name.setText(card.name if card is not None else str(entry.endpoint))
         set_role(self._name, "" if card is not None and card.used else "muted")
-        self._words.setText(" · ".join(part for part in (entry.link, entry.state) if part))
+        trouble = entry.trouble if entry.first and entry.state != LOOKING else ""
+        state = "" if trouble or entry.state == RemoteState.FREE else entry.state
+        self._words.setText(" · ".join(filter(None, (entry.link, state, entry.cost))))
         self._words.setToolTip(entry.link_details)
-        self._trouble.setText("" if entry.state == LOOKING else entry.trouble)
-        self._trouble.setVisible(bool(self._trouble.text()) and entry.first)
+        self._words.setVisible(bool(self._words.text()))
+        self._trouble.setText(trouble)
+        self._trouble.setVisible(bool(trouble))
         self.remove.setVisible(entry.first)
         free = gib_text(card.free_bytes) if card is not None else MISSING
         self._free.setText(free)
