@@ -189,6 +189,7 @@ class RemotePart(QWidget):
         for button in (self.look, self.add):
             button.setProperty("kind", "quiet")
             button.setProperty("small", "true")
+        self.add.setToolTip(NOTHING)
         head = QHBoxLayout()
         head.setSpacing(4)
         head.addWidget(text_label(theme, "Other machines", weight=500))
@@ -244,7 +245,7 @@ class RemotePart(QWidget):
         self.add.setVisible(not closed)
         if closed:
             self.close_entry()
-        self._words.setText(closed or ("" if entries else NOTHING))
+        self._words.setText(closed or ("" if entries or self.entry.isHidden() else NOTHING))
         self._words.setVisible(bool(self._words.text()))
         self.warning.setText("\n".join(warnings))
         self.warning.setVisible(bool(warnings) and not closed)
@@ -270,10 +271,14 @@ class RemotePart(QWidget):
     def close_entry(self) -> None:
         """Close the line for an address."""
         self.entry.hide()
+        self._words.setVisible(self._words.text() != NOTHING)
 
     @Slot()
     def _on_add(self) -> None:
         self.entry.show()
+        if not self._rows:
+            self._words.setText(NOTHING)
+            self._words.show()
         self.entry.show_error("")
         self.entry.field.clear()
         self.entry.field.setFocus()
