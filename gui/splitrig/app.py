@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
+    from splitrig.core.lending import LendStatus
     from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
@@ -98,6 +99,7 @@ class Desktop(QObject):
         self._token_seen = False
         self._readings = 0
         self._metered: dict[int, EngineRates] = {}
+        self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -214,7 +216,7 @@ class Desktop(QObject):
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
         self.logs_page.set_report_facts(report_facts())
-        self.settings_page = SettingsPage(theme, self._settings)
+        self.settings_page = SettingsPage(theme, self._settings, addresses=self.remote.addresses)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
         self.window.fill_page("logs", self.logs_page)
@@ -282,6 +284,12 @@ class Desktop(QObject):
         launch.added.connect(self._on_remote_added)
         launch.removed.connect(self._on_remote_removed)
         self.engine.engines_changed.connect(remote.show_engines)
+        lend = self.settings_page.lend
+        lend.lend_wanted.connect(remote.lend)
+        lend.stop_wanted.connect(remote.stop_lending)
+        remote.lend_changed.connect(lend.show_status)
+        remote.lend_changed.connect(self._on_lent)
+        remote.lend_refused.connect(lend.show_error)
 
     def _wire_chat(self) -> None:
         chat, page = self.chat, self.chat_page
@@ -431,6 +439,8 @@ class Desktop(QObject):
         from splitrig.core.devices import backend_of
 
         self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        if found.kind is EngineKind.LLAMA_CPP:
+            self._show_lendable(found)
         if found.kind is not self.launch_page.planner.engine:
             return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
@@ -443,6 +453,16 @@ class Desktop(QObject):
             self.window.show_error(found.error)  # there it stands beside the engine's name
 
     # Other machines
+
+    def _show_lendable(self, found: DevicesFound) -> None:
+        """Offer what llama.cpp sees of this machine's cards to be lent."""
+        from splitrig.views.settings.lend_panel import LendChoice
+
+        matches = found.device_map.matches
+        self._lendable = {match.gpu_id: match.device.name for match in matches}
+        choices = [LendChoice(m.device.name, m.device.description) for m in matches]
+        self.settings_page.lend.show_devices(choices)
+        self._on_lent(self.remote.lend_status)
 
     def _look_at_remotes(self) -> None:
         """Offer the machines of earlier starts, and look at them."""
@@ -472,6 +492,12 @@ class Desktop(QObject):
         self._settings = settings
         self.settings_page.show_settings(settings)
         self._save_settings()
+
+    @Slot(object)
+    def _on_lent(self, status: LendStatus) -> None:
+        """Cards that are lent are marked where the next start is chosen."""
+        names = status.request.devices if status.phase.active and status.request else ()
+        self.launch_page.show_lent([i for i, name in self._lendable.items() if name in names])
 
     # Models and engine
 

@@ -101,6 +101,7 @@ class LaunchPage(QWidget):
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
+        self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
         self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
@@ -311,11 +312,16 @@ class LaunchPage(QWidget):
         self._engines = engines
         self._show_others()
 
+    def show_lent(self, gpu_ids: Sequence[str]) -> None:
+        """Mark the cards that this machine lends."""
+        self._lent = dict.fromkeys(gpu_ids, "lent to other machines")
+        self._show_others()
+
     def _show_others(self) -> None:
         """Tabs, and what the engines that are not shown keep from the next start."""
         shown = self._status.slot if self._status.phase.active else DRAFT
         self.tabs.show_engines(self._engines, shown)
-        users = users_of_cards(s for s in self._engines if s.slot != shown)
+        users = self._lent | users_of_cards(s for s in self._engines if s.slot != shown)
         if users != self._users:
             self._users = users
             self.planner.set_in_use(users)
