@@ -79,7 +79,7 @@ def state_text(status: LendStatus) -> str:
         case LendPhase.LISTENING:
             return f"listening at {status.endpoint}"
         case LendPhase.SERVING:
-            return f"in use by {status.client or 'an engine'}"
+            return f"in use by {status.client or 'an engine'}, at {status.endpoint}"
         case LendPhase.STOPPED:
             return "not lent"
         case LendPhase.FAILED:

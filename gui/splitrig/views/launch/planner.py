@@ -95,6 +95,7 @@ class Planner:
         self._backends: Mapping[str, Backend] = {}
         self._device_names: Mapping[str, str] = {}
         self._shares: tuple[float, ...] = ()
+        self._own_split: tuple[tuple[str, ...], tuple[float, ...]] | None = None
         self._auto_for: tuple[PlanDevice, ...] = ()
         self._fit_key: object = None
         self._fit: tuple[int, int] | None = None
@@ -211,11 +212,12 @@ class Planner:
         check_split(shares)
         self._auto_for = self.devices
         self._shares = tuple(shares)
+        self._own_split = (tuple(device.id for device in self._auto_for), self._shares)
         self.auto = False
 
     def set_auto(self) -> None:
         """Follow free memory from now on."""
-        self.auto = True
+        self.auto, self._own_split = True, None
         self._take_auto(self.devices)
 
     def set_even(self) -> None:
@@ -223,11 +225,17 @@ class Planner:
         self.set_shares(even_split(len(self.devices)))
 
     def _settle(self) -> None:
-        """A split of other cards no longer holds; Auto follows free memory."""
+        """A split of other cards no longer holds; Auto follows free memory.
+
+        The user's own one is back as soon as its cards are, such as when an engine has ended.
+        """
         devices = self.devices
-        if [d.id for d in devices] != [d.id for d in self._auto_for]:
+        ids = tuple(d.id for d in devices)
+        if ids != tuple(d.id for d in self._auto_for):
             self.auto = True
             self._take_auto(devices)
+            if self._own_split is not None and self._own_split[0] == ids:
+                self.auto, self._shares = False, self._own_split[1]
         elif self.auto and self._drifted(devices):
             self._take_auto(devices)
 

@@ -57,14 +57,14 @@ class _RemoteRow(QWidget):
         top.addWidget(self._unit)
         top.addSpacing(-4)
         top.addWidget(self.remove)
-        self._words = text_label(theme, "", "note", role="muted")
-        self._trouble = text_label(theme, "", "note", role="warning")
-        self._trouble.setWordWrap(True)
+        self.words = text_label(theme, "", "note", role="muted")
+        self.trouble = text_label(theme, "", "note", role="warning")
+        self.trouble.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 6)
         column.setSpacing(2)
         column.addLayout(top)
-        for label in (self._words, self._trouble):
+        for label in (self.words, self.trouble):
             label.setContentsMargins(INDENT_PX if self.card_id else 0, 0, 0, 0)
             column.addWidget(label)
 
@@ -75,11 +75,11 @@ class _RemoteRow(QWidget):
         set_role(self._name, "" if card is not None and card.used else "muted")
         trouble = entry.trouble if entry.first and entry.state != LOOKING else ""
         state = "" if trouble or entry.state == RemoteState.FREE else entry.state
-        self._words.setText(" · ".join(filter(None, (entry.link, state, entry.cost))))
-        self._words.setToolTip(entry.link_details)
-        self._words.setVisible(bool(self._words.text()))
-        self._trouble.setText(trouble)
-        self._trouble.setVisible(bool(trouble))
+        self.words.setText(" · ".join(filter(None, (entry.link, state, entry.cost))))
+        self.words.setToolTip(entry.link_details)
+        self.words.setVisible(bool(self.words.text()))
+        self.trouble.setText(trouble)
+        self.trouble.setVisible(bool(trouble))
         self.remove.setVisible(entry.first)
         free = gib_text(card.free_bytes) if card is not None else MISSING
         self._free.setText(free)
@@ -196,8 +196,8 @@ class RemotePart(QWidget):
         head.addStretch(1)
         head.addWidget(self.look)
         head.addWidget(self.add)
-        self._words = text_label(theme, "", "note", role="muted")
-        self._words.setWordWrap(True)
+        self.words = text_label(theme, "", "note", role="muted")
+        self.words.setWordWrap(True)
         self._list = QVBoxLayout()
         self._list.setSpacing(0)
         self.entry = _AddLine(theme)
@@ -209,7 +209,7 @@ class RemotePart(QWidget):
         column.setContentsMargins(0, 6, 0, 4)
         column.setSpacing(4)
         column.addLayout(head)
-        column.addWidget(self._words)
+        column.addWidget(self.words)
         column.addLayout(self._list)
         column.addWidget(self.entry)
         column.addWidget(self.warning)
@@ -245,8 +245,8 @@ class RemotePart(QWidget):
         self.add.setVisible(not closed)
         if closed:
             self.close_entry()
-        self._words.setText(closed or ("" if entries or self.entry.isHidden() else NOTHING))
-        self._words.setVisible(bool(self._words.text()))
+        self.words.setText(closed or ("" if entries or self.entry.isHidden() else NOTHING))
+        self.words.setVisible(bool(self.words.text()))
         self.warning.setText("\n".join(warnings))
         self.warning.setVisible(bool(warnings) and not closed)
 
@@ -271,14 +271,14 @@ class RemotePart(QWidget):
     def close_entry(self) -> None:
         """Close the line for an address."""
         self.entry.hide()
-        self._words.setVisible(self._words.text() != NOTHING)
+        self.words.setVisible(self.words.text() != NOTHING)
 
     @Slot()
     def _on_add(self) -> None:
         self.entry.show()
         if not self._rows:
-            self._words.setText(NOTHING)
-            self._words.show()
+            self.words.setText(NOTHING)
+            self.words.show()
         self.entry.show_error("")
         self.entry.field.clear()
         self.entry.field.setFocus()
