@@ -79,6 +79,6 @@ def test_one_engine_over_a_card_of_the_demo_rig_and_two_other_machines(
         two.process.kill()
         two.process.wait()
         pointer.click(part.look)
-        qtbot.waitUntil(lambda: "no RPC server runs there" in part.rows[0].trouble.text())
+        qtbot.waitUntil(lambda: "Nothing answers at" in part.rows[0].trouble.text())
         assert page.plan is not None
         assert [device.id for device in page.plan.devices] == ["demo-0"]

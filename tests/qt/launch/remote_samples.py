@@ -50,6 +50,6 @@ def absent_server(endpoint: RemoteEndpoint = ATTIC) -> RemoteServer:
         endpoint=endpoint,
         state=RemoteState.ABSENT,
         address="192.168.1.9",
-        message=f"{endpoint} refuses the connection: no RPC server runs there.",
-        hint="Start ggml-rpc-server there.",
+        message=f"Nothing answers at {endpoint}.",
+        hint="Start ggml-rpc-server there, and let it listen on that address.",
     )

@@ -231,7 +231,7 @@ def test_all_are_looked_at_again(page: LaunchPage, part: RemotePart) -> None:
     page.remote.look_wanted.connect(looks.append)
     part.look.click()
     assert looks == [(WORKSHOP, ATTIC)]
-    assert "no RPC server runs there" in part.rows[1].trouble.text()
+    assert "Nothing answers at" in part.rows[1].trouble.text()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EngineKind if kind is not EngineKind.LLAMA_CPP])
