@@ -6,7 +6,6 @@ from splitrig.core.chat import AnswerStats
 from splitrig.core.units import number_text
 from splitrig.views.theme import Theme
 
-
 NOTABLE_LOAD_S = 0.5
 """An engine that had to load the model first says so; what it always spends is not told."""
 
