@@ -1,6 +1,6 @@
 """The settings page, generated from the declarations in core.settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from splitrig.core.settings import Settings
+from splitrig.views.settings.lend_panel import LendPanel
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import pad_spin_box
@@ -35,11 +36,29 @@ class SettingsPage(QWidget):
 
     Signals:
         changed: The new `Settings`.
+
+    Attributes:
+        lend: Lending this machine's cards, with signals and slots of its own.
     """
 
     changed = Signal(object)
 
-    def __init__(self, theme: Theme, settings: Settings, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        settings: Settings,
+        parent: QWidget | None = None,
+        *,
+        addresses: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Build the page.
+
+        Args:
+            theme: The look.
+            settings: As they are now.
+            parent: Qt parent.
+            addresses: Gives this machine's addresses on its networks.
+        """
         super().__init__(parent)
         self._theme = theme
         self._settings = settings
@@ -54,6 +73,8 @@ class SettingsPage(QWidget):
             section = getattr(settings, name)
             if isinstance(section, BaseModel):
                 column.addWidget(self._panel(name, field, section))
+        self.lend = LendPanel(theme, addresses)
+        column.addWidget(self.lend)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
