@@ -59,6 +59,7 @@ class LaunchPage(QWidget):
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
         engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
+        builds_requested: No llama.cpp is here, and the user wants to get one.
     """
 
     model_chosen = Signal(object)
@@ -69,6 +70,7 @@ class LaunchPage(QWidget):
     demo_requested = Signal()
     engine_chosen = Signal(int)
     engine_wanted = Signal(object)
+    builds_requested = Signal()
 
     def __init__(
         self,
@@ -151,6 +153,7 @@ class LaunchPage(QWidget):
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
+        self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.editor.cards.switched.connect(self._on_switched)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
