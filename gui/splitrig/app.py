@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
@@ -41,10 +42,14 @@ if TYPE_CHECKING:
 
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
+    from splitrig.core.hf_model import HfModel
+    from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.services.engines.engines import DevicesFound
     from splitrig.services.engines.line_feed import EngineLogLines
+    from splitrig.services.engines.meter import EngineMetered
+    from splitrig.services.engines.orphan_jobs import OrphansEnded, OrphansFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -91,6 +96,7 @@ class Desktop(QObject):
         self._token_seen = False
         self._told_missing = ""
         self._readings = 0
+        self._metered: dict[int, EngineRates] = {}
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -137,6 +143,8 @@ class Desktop(QObject):
     @Slot()
     def complete(self) -> None:
         """Build and wire everything the first paint did not need; does it once."""
+        from splitrig.services.engines.environment import notes_for_all
+
         if self._complete:
             return
         self._complete = True
@@ -152,6 +160,8 @@ class Desktop(QObject):
         self._open_first_model(model)
         self.builds.sweep()
         self.pump.start()
+        self._orphans.look()
+        self.launch_page.show_environment(notes_for_all()[0])
         # What is here now stays; without this every full collection goes through it for 50 ms.
         gc.freeze()
         self.completed.emit()
@@ -161,11 +171,11 @@ class Desktop(QObject):
         from splitrig.bridge.engine import EngineBridge
         from splitrig.bridge.models import ModelsBridge
         from splitrig.bridge.pump import Pump
-        from splitrig.bridge.releases import ReleasesBridge
         from splitrig.bridge.rig import RigBridge
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 
         self.pump = Pump(self.mailbox)
         self._engines = Engines(self.mailbox, self._settings.engine)
@@ -175,18 +185,14 @@ class Desktop(QObject):
             self._settings.engine,
             log_dir=log_dir(),
         )
+        self._orphans = OrphanJobs(self.mailbox)
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
-        self.builds = ReleasesBridge(
-            self.pump,
-            self.mailbox,
-            self._settings.engine.llama_server,
-            rig=lambda: self.rig.rig,
-            engine_runs=lambda: bool(self.engine.running),
-        )
+        self.pump.listen(OrphansFound, self._on_orphans)
+        self.pump.listen(OrphansEnded, self._on_orphans_ended)
         self.pump.listen(
             ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
         )
@@ -243,6 +249,7 @@ class Desktop(QObject):
             self._on_engines,
         ):
             engine.engines_changed.connect(all_listener)
+        engine.metered.connect(self._on_metered)
         engine.failed_unseen.connect(self._on_failed_unseen)
         engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
@@ -260,6 +267,9 @@ class Desktop(QObject):
         launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
+        self.models.folder_read.connect(self._on_folder)
+        self.models.store_listed.connect(self.launch_page.editor.model.offer_stored)
+        launch.stored_chosen.connect(lambda model: self.models.read(model.path, model.name))
 
     def _wire_chat(self) -> None:
         chat, page = self.chat, self.chat_page
@@ -276,8 +286,16 @@ class Desktop(QObject):
         chat.answer_failed.connect(self._on_answer_end)
 
     def _wire_builds(self) -> None:
+        from splitrig.bridge.releases import ReleasesBridge
         from splitrig.builds_wiring import wire_builds
 
+        self.builds = ReleasesBridge(
+            self.pump,
+            self.mailbox,
+            self._settings.engine.llama_server,
+            rig=lambda: self.rig.rig,
+            engine_runs=lambda: bool(self.engine.running),
+        )
         wire_builds(self.builds, self.settings_page.builds)
         self.builds.changed.connect(self._on_builds_changed)
         self.launch_page.builds_requested.connect(self._on_builds_wanted)
@@ -315,6 +333,7 @@ class Desktop(QObject):
         self._client.close()
         self._fleet.close()
         self._engines.close()
+        self._orphans.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
@@ -338,12 +357,13 @@ class Desktop(QObject):
         from splitrig.services.models.demo import demo_model
 
         demo = demo_model()
-        recent = [path for path in self._settings.recent_models if path.is_file()]
+        recent = [path for path in self._settings.recent_models if path.exists()]
         self.launch_page.set_demo_model(demo)
         self.launch_page.show_recent(recent)
         first = model or next(iter(recent), demo)
         if first is not None:
             self.models.read(first)
+        self.models.list_store()
 
     # What the program's own tests and benches steer by
 
@@ -445,16 +465,25 @@ class Desktop(QObject):
     # Models and engine
 
     @Slot(object)
-    def _on_model(self, model: Model) -> None:
+    def _on_folder(self, model: HfModel) -> None:
+        self.launch_page.show_folder(model)
+        self.strip.show_model(model.path, model.name)
+        self._remember(model.path)
+
+    def _remember(self, model: Path) -> None:
+        self._settings = self._settings.with_recent(model)
+        self._save_settings()
+        self.launch_page.show_recent(self._settings.recent_models)
+
+    @Slot(object, str)
+    def _on_model(self, model: Model, name: str = "") -> None:
         from splitrig.services.models.demo import demo_model
         from splitrig.views.launch.wording import model_name
 
-        self.launch_page.show_model(model)
-        self.strip.show_model(model.path, model_name(model.path, model.quantization))
-        if model.path != demo_model():
-            self._settings = self._settings.with_recent(model.path)
-            self._save_settings()
-            self.launch_page.show_recent(self._settings.recent_models)
+        self.launch_page.show_model(model, name)
+        self.strip.show_model(model.path, name or model_name(model.path, model.quantization))
+        if model.path != demo_model() and not name:
+            self._remember(model.path)
         self.settings_page.show_settings(self._settings)
 
     @Slot(object, object)
@@ -512,6 +541,41 @@ class Desktop(QObject):
     def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
         name = log_name(self.engine.status_of(news.slot))
         self.logs_page.add_lines(news.lines, name, skipped)
+
+    @Slot(object)
+    def _on_metered(self, news: EngineMetered) -> None:
+        """While the chat is silent, the curves show what others ask of the engines."""
+        self._metered[news.slot] = news.rates
+        if self.chat.busy:
+            return
+        running = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        seen = [rates for slot, rates in self._metered.items() if slot in running]
+        tok_s = sum(rates.tok_s or 0.0 for rates in seen)
+        self.rig.set_rates(tok_s, sum(rates.prompt_tok_s or 0.0 for rates in seen))
+        self._show_rate(tok_s)
+
+    def _on_orphans(self, found: OrphansFound) -> None:
+        """Engines of an earlier run: what they hold, and a way to end them."""
+        from splitrig.core.orphan import orphans_sentence
+
+        now = datetime.now().astimezone()
+        self.window.show_notice(
+            "warning",
+            orphans_sentence(found.orphans, now),
+            "SplitRig or the computer crashed while it ran; nothing uses it any more.",
+            action="End it" if len(found.orphans) == 1 else "End them",
+            on_action=lambda: self._orphans.end(found.orphans),
+        )
+
+    def _on_orphans_ended(self, news: OrphansEnded) -> None:
+        from splitrig.core.orphan import freed_sentence
+
+        if news.error is not None:
+            self.window.show_error(news.error)
+            return
+        left = any(freed.left for freed in news.freed)
+        words = " ".join(freed_sentence(freed) for freed in news.freed)
+        self.window.show_notice("danger" if left else "success", words)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""

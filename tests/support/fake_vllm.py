@@ -1,6 +1,7 @@
 """Lays out the fake vLLM as an environment, and models for it that take no room on the disk."""
 
 import json
+import shutil
 import struct
 import sys
 from collections.abc import Mapping
@@ -34,13 +35,14 @@ def make_environment(folder: Path, *, version: str = "0.32.0", ray: bool = False
     (package / "arg_utils.py").write_text(f"FLAGS = {flags!r}\n")
     names = {"vllm": version, "torch": "2.13.0"}
     if ray:
-        names["ray"] = "2.50.0"
-        (site / "ray.py").write_text((FAKE / "fake_ray.py").read_text(encoding="utf-8"))
+        names["ray"] = "2.60.0"
+        shutil.copytree(FAKE / "ray", site / "ray")
     for name, number in names.items():
         entry = site / f"{name}-{number}.dist-info"
         entry.mkdir()
         (entry / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
-    script(bin_ / "python", f'PYTHONPATH="{site}" exec "{sys.executable}" "$@"')
+    variables = f'PYTHONPATH="{site}" FAKE_RAY_RECORDED="{RECORDED}/ray.json"'
+    script(bin_ / "python", f'{variables} exec "{sys.executable}" "$@"')
     script(bin_ / "vllm", f'exec "{bin_}/python" "{FAKE}/fake_vllm.py" "$@"')
     return folder
 

@@ -12,6 +12,7 @@ from splitrig.core.plan import Plan
 from splitrig.services.engines.engines import DevicesFound
 from splitrig.services.engines.fleet import Fleet
 from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
+from splitrig.services.engines.meter import EngineMetered
 
 DRAFT = 0
 """Shown instead of an engine: what is to be started next."""
@@ -31,6 +32,7 @@ class EngineBridge(QObject):
         told: `EngineStatus` of any engine, on each change.
         lines_added: `EngineLogLines`, new lines of an engine's log, and how many before them were
             dropped.
+        metered: `EngineMetered`, how fast an engine works, every second where it counts.
         devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
         failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
@@ -44,6 +46,7 @@ class EngineBridge(QObject):
     shown_changed = Signal(int)
     told = Signal(object)
     lines_added = Signal(object, int)
+    metered = Signal(object)
     devices_found = Signal(object)
     failed = Signal(object)
     failed_unseen = Signal(object)
@@ -58,6 +61,7 @@ class EngineBridge(QObject):
         pump.listen(EngineStatus, self._on_status)
         pump.listen(EngineLogLines, self._on_lines)
         pump.listen(DevicesFound, self.devices_found.emit)
+        pump.listen(EngineMetered, self.metered.emit)
 
     @property
     def status(self) -> EngineStatus:

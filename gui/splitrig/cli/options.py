@@ -46,7 +46,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="a GGUF file, or the name of a model in Ollama",
+        help="a GGUF file, the name of a model in Ollama, or for vLLM a folder",
     )
     parser.add_argument("--tensor-split", metavar="3,1", help="share of each card")
     parser.add_argument("--ctx", type=whole(0, 2**24), default=4096, metavar="N",

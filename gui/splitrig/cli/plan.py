@@ -15,6 +15,7 @@ from splitrig.cli.options import (
     rig_devices,
 )
 from splitrig.cli.table import table
+from splitrig.cli.vllm_options import add_vllm_options, folder_json, folder_text, plan_folder
 from splitrig.core.errors import SplitRigError
 from splitrig.core.plan import Plan, PlanDevice, make_plan
 from splitrig.core.speed import BAND, Speed, estimate_speed
@@ -29,12 +30,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rig = parser.add_mutually_exclusive_group()
     rig.add_argument("--free-mib", metavar="24000,10000", help="free memory of imagined cards")
     rig.add_argument("--rig", type=Path, metavar="FILE", help="a rig of cards by name")
+    add_vllm_options(parser)
     parser.add_argument("--no-overhead", action="store_true", help="leave out runtime overhead")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan; 0 also when it does not fit, for the question was answered."""
-    model = read_model(options.model)
+    model = None if options.model.is_dir() else read_model(options.model)
     devices, bandwidths = _devices(options)
     if options.no_overhead:
         devices = tuple(replace(device, overhead_bytes=0) for device in devices)
@@ -43,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
             "No card was found to plan for.",
             "Give free memory with --free-mib 24000,10000 or a rig with --rig FILE.",
         )
+    if model is None:
+        _print_folder(options, devices)
+        return 0
     plan = make_plan(model, devices, plan_request(options, len(devices)))
     speed = estimate_speed(model, plan, bandwidths)
     if options.json:
@@ -50,6 +55,17 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(as_text(model.name, plan, speed))
     return 0
+
+
+def _print_folder(options: argparse.Namespace, devices: Sequence[PlanDevice]) -> None:
+    """The plan of vLLM for a folder of a Hugging Face model."""
+    planned, _ = plan_folder(options, devices, plan_request(options, len(devices)))
+    plan = planned.as_plan()
+    if options.json:
+        print(json.dumps(as_json(plan, Speed()) | folder_json(planned), indent=2))
+    else:
+        name = options.model.absolute().name
+        print(as_text(name, plan, Speed()), folder_text(planned), sep="\n")
 
 
 def _devices(

@@ -8,6 +8,7 @@ from splitrig.core.gpu import GpuInfo
 from splitrig.core.log_lines import TIME_CHARS, Level, LogLine
 from splitrig.core.plan import DevicePlan
 from splitrig.core.redact import redacted
+from splitrig.core.secret import without_secrets
 from splitrig.core.units import MISSING, gib_text, mib_text
 
 REPORT_LINES = 300
@@ -106,7 +107,8 @@ def _engine(name: str, status: EngineStatus) -> list[str]:
     build = f", build {status.build}" if status.build else ""
     rows = [f"Engine {name}".rstrip() + f": {status.phase}{build}"]
     if status.command:
-        rows.append(f"- command: {' '.join(_quoted(word) for word in status.command)}")
+        words = without_secrets(status.command)
+        rows.append(f"- command: {' '.join(_quoted(word) for word in words)}")
     if (failure := status.failure) is not None:
         code = f" (exit code {failure.exit_code})" if failure.exit_code is not None else ""
         rows.append(f"- failure: {failure.message} {failure.hint}".rstrip() + code)

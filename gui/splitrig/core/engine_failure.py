@@ -34,6 +34,10 @@ SENTENCES = {
         "A server that lends its devices stopped, or another program uses it.",
         "Start ggml-rpc-server there again; it serves one program at a time.",
     ),
+    TroubleKind.RPC_VERSION: (
+        "A server that lends its devices speaks RPC protocol {}, which this engine does not.",
+        "Use the same llama.cpp on both machines.",
+    ),
     TroubleKind.NEEDS_FLASH: (
         "A quantised V cache needs flash attention.",
         "Switch flash attention on, or take f16 for the values.",

@@ -43,6 +43,7 @@ class TroubleKind(StrEnum):
     BAD_DEVICE = "bad device"
     RPC_UNREACHABLE = "rpc unreachable"
     RPC_LOST = "rpc lost"
+    RPC_VERSION = "rpc version"
     DEVICE_LOST = "device lost"
     MISSING_LIBRARY = "missing library"
     BAD_ARGUMENT = "bad argument"
@@ -227,6 +228,7 @@ _BUFFER = re.compile(
     r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB"
 )
 _REMOTE = re.compile(r"RPC(\d+)\[(.+)\]")
+
 _LISTED = re.compile(r" - (\w+) *: (.*) \(\d+ MiB, \d+ MiB free\)")
 _KINDS = {
     "model": BufferKind.MODEL,
@@ -273,6 +275,7 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
         (TroubleKind.HOST_OUT_OF_MEMORY, r"std::bad_alloc|[Cc]annot allocate memory", ""),
         (TroubleKind.PORT_TAKEN, r"couldn't bind HTTP server socket.* port: (?P<subject>\d+)", ""),
         (TroubleKind.BAD_DEVICE, r"invalid device: (?P<subject>\S+)", ""),
+        (TroubleKind.RPC_VERSION, r"RPC server version mismatch: (?P<subject>[\d.]+)", ""),
         (TroubleKind.RPC_UNREACHABLE, r"Failed to connect to (?P<subject>\S+)", ""),
         (TroubleKind.RPC_LOST, r"Remote RPC server crashed", ""),
         (TroubleKind.DEVICE_LOST, r"ErrorDeviceLost|CUDA error", ""),
@@ -311,10 +314,17 @@ _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
 
 
 _SUSPICIOUS = re.compile(
-    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|not within|gguf_init|requires"
+    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|mismatch"
+    r"|not within|gguf_init|requires"
 )
 """Words of which every error line has one; spares the others the long list above."""
 MOST_TROUBLES = 16
+
+
+def endpoint_of(printed: str) -> str | None:
+    """The server a printed buffer belongs to, such as `127.0.0.1:50151`; `None` for a local one."""
+    remote = _REMOTE.fullmatch(printed)
+    return remote[2] if remote else None
 
 
 def read_line(line: str) -> LogEvent | None:

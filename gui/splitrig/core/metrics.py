@@ -18,6 +18,8 @@ _SPECIAL = {"+Inf": math.inf, "-Inf": -math.inf, "NaN": math.nan}
 MOST_LABELS = 64
 
 GENERATED = ("vllm:generation_tokens_total", "llamacpp:tokens_predicted_total")
+DECODES = ("llamacpp:n_decode_total",)
+BUSY = ("llamacpp:n_busy_slots_per_decode",)
 PROMPT = ("vllm:prompt_tokens_total", "llamacpp:prompt_tokens_total")
 KV_SHARE = (
     "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "llamacpp:kv_cache_usage_ratio",
@@ -26,7 +28,9 @@ RUNNING = ("vllm:num_requests_running", "llamacpp:requests_processing")
 WAITING = ("vllm:num_requests_waiting", "llamacpp:requests_deferred")
 FIRST_SUM = ("vllm:time_to_first_token_seconds_sum",)
 FIRST_COUNT = ("vllm:time_to_first_token_seconds_count",)
-WANTED = frozenset((*GENERATED, *PROMPT, *KV_SHARE, *RUNNING, *WAITING, *FIRST_SUM, *FIRST_COUNT))
+WANTED = frozenset(
+    (*GENERATED, *DECODES, *BUSY, *PROMPT, *KV_SHARE, *RUNNING, *WAITING, *FIRST_SUM, *FIRST_COUNT)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def read_counts(text: str, time_s: float) -> EngineCounts:
     shares = _found(samples, KV_SHARE)
     return EngineCounts(
         time_s=time_s,
-        generated=_sum(_found(samples, GENERATED)),
+        generated=_generated(samples),
         prompt=_sum(_found(samples, PROMPT)),
         # the fullest of several engines is the one that makes requests wait
         kv_share=min(max(shares), 1.0) if shares else None,
@@ -142,6 +146,19 @@ def read_counts(text: str, time_s: float) -> EngineCounts:
         first_s=_sum(_found(samples, FIRST_SUM)),
         first_n=_sum(_found(samples, FIRST_COUNT)),
     )
+
+
+def _generated(samples: Sequence[Sample]) -> float | None:
+    """Tokens generated so far, as fresh as an engine tells.
+
+    llama-server adds the tokens of an answer when it has ended; until then only its decode steps
+    go up, each of which gives every busy slot a token (a prompt's last batch included; with a
+    draft model a step gives more than one).
+    """
+    steps, busy = _found(samples, DECODES), _found(samples, BUSY)
+    if steps and busy:
+        return steps[0] * busy[0]
+    return _sum(_found(samples, GENERATED))
 
 
 def _found(samples: Sequence[Sample], names: Sequence[str]) -> list[float]:

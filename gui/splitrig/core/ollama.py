@@ -148,6 +148,12 @@ def check_request(request: LaunchRequest, n_cards: int, version: str) -> None:
     plan = request.plan
     if follows_ratio(version):
         return
+    if not request.model_name:
+        raise EngineError(
+            f"Ollama {version} does not read the chat template in a file, which it would need for "
+            f"{request.model.name}.",
+            "Update Ollama to 0.30 or newer, or add the file with 'ollama create'.",
+        )
     if plan.split is not None and n_cards > 1 and plan.split_mode == "layer":
         raise EngineError(
             f"Ollama {version} divides a model by itself; it does not take {split_text(plan.split)}"

@@ -13,10 +13,12 @@ from splitrig.core.engine_log import (
     BufferSeen,
     BuildNamed,
     DeviceListed,
+    DeviceUsed,
     LogEvent,
     Mark,
     Passed,
     Placed,
+    Several,
     Trouble,
     TroubleKind,
     read_line,
@@ -38,7 +40,9 @@ _OLD_BUFFERS = {
     "kv cache": BufferKind.KV,
     "compute graph": BufferKind.COMPUTE,
 }
-"""How versions before 0.30 tell what they took, with sizes rounded to one decimal."""
+"""How the engine of versions before 0.30 tells what it took, rounded to one decimal.
+
+For models that llama.cpp runs there the same lines come first, as an estimate."""
 
 
 def read_ollama_line(line: str) -> LogEvent | None:
@@ -62,14 +66,28 @@ def _read_own(line: str) -> LogEvent | None:
     if any(words in line for words in _BOUND):
         return Passed(Mark.BOUND)
     if "inference compute" in line:
-        device = read_device(line)
-        return DeviceListed(device.name, device.description) if device is not None else None
+        card = read_device(line)
+        return DeviceListed(card.name, card.description) if card is not None else None
     if "size=" in line and "device=" in line:
         pairs = _pairs(line)
         kind, n_bytes = _OLD_BUFFERS.get(pairs.get("msg", "")), _bytes(pairs.get("size", ""))
         if kind is not None and n_bytes:
-            return BufferSeen(pairs["device"], kind, n_bytes)
+            device = pairs["device"]
+            buffer = BufferSeen(device, kind, n_bytes)
+            return buffer if device == "CPU" else Several((DeviceUsed(device, "", None, 0), buffer))
     return None
+
+
+def starts_own_engine(line: str) -> bool | None:
+    """Whether a version before 0.30 starts its own engine, or llama.cpp; `None`: neither."""
+    if not line.startswith("time=") or 'msg="starting runner"' not in line:
+        return None
+    return "--ollama-engine" in line
+
+
+def is_old_buffer(line: str) -> bool:
+    """Whether this line tells of a buffer as versions before 0.30 do."""
+    return line.startswith("time=") and "device=" in line and "size=" in line
 
 
 def read_device(line: str) -> OllamaDevice | None:

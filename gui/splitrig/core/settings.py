@@ -126,8 +126,20 @@ class Settings(_Section):
     engine: Annotated[EngineSettings, Field(title="Engine")] = EngineSettings()
     telemetry: Annotated[TelemetrySettings, Field(title="Readings")] = TelemetrySettings()
     recent_models: list[Path] = Field(default_factory=list)
+    remote_endpoints: list[str] = Field(default_factory=list)
 
     def with_recent(self, model: Path, *, most: int = 8) -> "Settings":
         """A copy with `model` first among the recently used ones."""
         recent = [model, *(p for p in self.recent_models if p != model)][:most]
         return self.model_copy(update={"recent_models": recent})
+
+    def with_remote(self, endpoint: str) -> "Settings":
+        """A copy that remembers this RPC server, in its place if it is known already."""
+        if endpoint in self.remote_endpoints:
+            return self
+        return self.model_copy(update={"remote_endpoints": [*self.remote_endpoints, endpoint]})
+
+    def without_remote(self, endpoint: str) -> "Settings":
+        """A copy that has forgotten this RPC server."""
+        rest = [known for known in self.remote_endpoints if known != endpoint]
+        return self.model_copy(update={"remote_endpoints": rest})

@@ -8,6 +8,8 @@ from splitrig.core.vllm_layout import Layout
 
 BLOCK_TOKENS = 16
 """Tokens a block of the KV cache holds on cards (128 on the processor)."""
+KV_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+"""Bytes of one element by `--kv-cache-dtype`."""
 TOLERANCE = 0.15
 """The KV cache is what is left after a batch was measured, which the plan only estimates."""
 

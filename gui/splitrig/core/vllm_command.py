@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
@@ -47,13 +47,6 @@ CONTROLLED = {
 _OPTION = re.compile(r"--[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 QUIET = "/health,/metrics"
 """Asked again and again: they would fill the log."""
-INHERITED = (
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_PORT",
-    "VLLM_PP_LAYER_PARTITION", "VLLM_LOGGING_PREFIX", "VLLM_LOGGING_CONFIG_PATH",
-    "VLLM_LOGGING_STREAM", "VLLM_LOGGING_LEVEL", "VLLM_CONFIGURE_LOGGING", "RAY_ADDRESS",
-)  # fmt: skip
-"""Variables that are never handed on: the choice of cards and of the log is ours."""
 
 
 def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
@@ -207,24 +200,18 @@ def node_command(arguments: Sequence[str], cluster: Cluster, rank: int) -> tuple
 
 
 def serve_environment(
-    inherited: Mapping[str, str],
-    options: VllmOptions,
-    *,
-    devices: Sequence[str],
-    key: str | None,
+    options: VllmOptions, *, devices: Sequence[str], key: str | None
 ) -> dict[str, str]:
-    """The whole environment of the child: ours, so that nothing inherited bends the split.
+    """What is set for vLLM, over everything inherited (`core.environment`).
 
     Cards are named by number in PCI order: versions up to 0.20 fail on UUIDs.
 
     Args:
-        inherited: This program's environment.
         options: What is wanted.
         devices: The engine's words for the cards, such as `CUDA0`, in the order of the ranks.
         key: For `Authorization`; not an argument, which every user of the machine could read.
     """
-    env = {name: value for name, value in inherited.items() if name not in INHERITED}
-    env |= {
+    env = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "INFO",
@@ -250,7 +237,7 @@ def serve_environment(
 
 def shown_environment(options: VllmOptions, *, devices: Sequence[str]) -> tuple[str, ...]:
     """What has to stand before a command for copying: the variables that place the model."""
-    env = serve_environment({}, options, devices=devices, key=None)
+    env = serve_environment(options, devices=devices, key=None)
     names = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
              "VLLM_PP_LAYER_PARTITION", "RAY_ADDRESS")  # fmt: skip
     return ("env", *(f"{name}={env[name]}" for name in names if name in env))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from splitrig.core.errors import SplitError
 from splitrig.core.hf_model import HfModel, Weights
 from splitrig.core.units import GIB, MIB, gib_text, number_text
-from splitrig.core.vllm import VllmCard, VllmCardPlan, VllmOptions, VllmPlan
+from splitrig.core.vllm import KV_BYTES, VllmCard, VllmCardPlan, VllmOptions, VllmPlan
 from splitrig.core.vllm_layout import Layout, layouts, partition, refusal, stage_shares
 
 MOST_FRACTION = 0.92
@@ -21,8 +21,6 @@ CONTEXT_BYTES = 512 * MIB
 """What the driver takes for a process on a card before vLLM looks at its memory."""
 GRAPH_BYTES = 640 * MIB
 """What captured CUDA graphs take; none with `--enforce-eager`."""
-KV_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
-"""Bytes of one element by `--kv-cache-dtype`."""
 LARGE_CARD_BYTES = 70 * GIB
 """From here on vLLM takes larger batches (`get_batch_defaults` in engine/arg_utils.py)."""
 FEW_STRANDED = 0.15

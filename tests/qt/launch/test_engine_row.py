@@ -5,6 +5,7 @@ from launch_samples import make_model, make_rig
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.environment import inherited_notes
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import Plan
 from splitrig.views.launch.page import LaunchPage
@@ -125,5 +126,18 @@ def test_the_demo_rig_is_for_engines_that_can_use_lent_cards(theme: Theme, qtbot
     qtbot.addWidget(page)
     page.show_rig(make_rig(demo=True))
     page.show_model(make_model())
-    choose(page, EngineKind.OLLAMA_ATTACHED)
+    choose(page, EngineKind.VLLM)
     assert "cannot use the demo rig" in page.editor.words.text()
+
+
+def test_what_the_environment_would_have_changed_is_told(page: LaunchPage, qtbot: QtBot) -> None:
+    replaced, _ = inherited_notes({"CUDA_VISIBLE_DEVICES": "1"})
+    page.show_environment(replaced)
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    more = page.editor.plan.notes.more
+
+    def told() -> bool:
+        more.setChecked(True)
+        return any("CUDA_VISIBLE_DEVICES" in n.title for n in page.editor.plan.notes.notices)
+
+    qtbot.waitUntil(told, timeout=2000)

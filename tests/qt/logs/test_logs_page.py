@@ -179,6 +179,7 @@ def test_a_reader_who_scrolled_up_is_left_alone_and_shown_the_way_back(
     page: LogsPage, qtbot: QtBot
 ) -> None:
     page.add_lines([f"line {n}" for n in range(900)])
+    qtbot.waitUntil(lambda: not page.n_queued)
     assert not page.jump.isVisible()
     bar = page.view.verticalScrollBar()
     bar.setValue(10)

@@ -25,6 +25,7 @@ from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.engines import DevicesFound, Engines
 from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.meter import EngineMetered
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
@@ -82,6 +83,7 @@ class Watched:
     statuses: list[EngineStatus] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     found: list[DevicesFound] = field(default_factory=list)
+    metered: list[EngineMetered] = field(default_factory=list)
 
     def start(self, request: LaunchRequest, plan: Plan) -> None:
         self.supervisor.start(request, plan, Rig(time_s=time.monotonic()))
@@ -102,6 +104,8 @@ class Watched:
                     self.lines += item.lines
                 case DevicesFound():
                     self.found.append(item)
+                case EngineMetered():
+                    self.metered.append(item)
                 case _:
                     raise AssertionError(item)
 

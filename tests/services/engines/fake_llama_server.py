@@ -59,7 +59,10 @@ def main() -> None:
         print("Available devices:")
         print(os.environ.get("FAKE_DEVICES", ""))
         return
-    port = int(sys.argv[sys.argv.index("--port") + 1])
+    serve(int(sys.argv[sys.argv.index("--port") + 1]))
+
+
+def serve(port: int) -> None:
     seen = Path(os.environ["FAKE_SEEN"])
     with seen.open("a") as file:
         file.write(f"{port}\n")

@@ -36,14 +36,14 @@ class Watched:
         self.fleet = Fleet(
             self.mailbox, self.engines, settings, log_dir=folder, records=folder.parent / "running"
         )
-        self.lines: dict[str, list[str]] = {}
+        self.lines: dict[int, list[str]] = {}
 
     def wait(self, slot: int, phase: Phase, most_s: float = 60) -> EngineStatus:
         deadline = time.monotonic() + most_s
         while True:
             for item in self.mailbox.drain():
                 if isinstance(item, EngineLogLines):
-                    self.lines.setdefault(item.source, []).extend(item.lines)
+                    self.lines.setdefault(item.slot, []).extend(item.lines)
             status = self.fleet.statuses[slot - 1]
             if status.phase is phase:
                 return status

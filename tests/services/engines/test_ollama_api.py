@@ -18,13 +18,8 @@ from tests.support.ollama_rig import running_ollama
 from tests.support.provisioned import OllamaInstall
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.ollama_api import (
-    Call,
-    CallCancelledError,
-    OllamaApi,
-    PullProgress,
-    holds,
-)
+from splitrig.services.engines.ollama_api import OllamaApi, PullProgress, holds
+from splitrig.services.engines.ollama_http import Call, CallCancelledError
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "ollama"
 OVER = threading.Event()

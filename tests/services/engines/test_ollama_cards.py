@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from tests.services.engines.conftest import model_file
+from tests.support.ollama_store import add_model
 
 from splitrig.core.engine import EngineKind, LaunchRequest
-from splitrig.core.engine_log import BufferKind, BufferSeen, DeviceUsed
+from splitrig.core.engine_log import BufferKind, BufferSeen, DeviceUsed, LoadLog, add_event
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Rig, Vendor
+from splitrig.core.ollama_model import OllamaModel
 from splitrig.core.plan import PlanRequest
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB, MIB
@@ -21,6 +23,7 @@ from splitrig.services.engines.engine import Order
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.ollama_program import find_ollama
 from splitrig.services.mailbox import Mailbox
+from splitrig.services.models.ollama_store import find_model
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 FAKE = Path(__file__).with_name("fake_ollama.py")
@@ -56,6 +59,13 @@ LINES = (
     line(0, "AMD Radeon RX 7900 XTX", 24, "0000:c1:00.0", "ROCm"),
 )
 MakeEngines = Callable[..., Engines]
+RECORDED = Path(__file__).parents[2] / "recorded" / "ollama"
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> OllamaModel:
+    """A model of a store."""
+    return find_model(add_model(tmp_path / "store", model_file(), "m"), [tmp_path / "store"])
 
 
 @pytest.fixture
@@ -75,18 +85,19 @@ def engines(tmp_path: Path) -> MakeEngines:
     return make
 
 
-def request_for(*gpus: GpuInfo) -> LaunchRequest:
+def request_for(*gpus: GpuInfo, stored: OllamaModel | None = None) -> LaunchRequest:
     return LaunchRequest(
-        model=model_file(),
+        model=stored.path if stored is not None else model_file(),
+        model_name=stored.name if stored is not None else "",
         gpu_ids=tuple(gpu.id for gpu in gpus),
         plan=PlanRequest(split=(3.0, 1.0)),
         engine=EngineKind.OLLAMA,
     )
 
 
-def shown(engines: Engines, *gpus: GpuInfo) -> list[str]:
+def shown(engines: Engines, *gpus: GpuInfo, stored: OllamaModel | None = None) -> list[str]:
     """The command a start would run."""
-    request = request_for(*gpus)
+    request = request_for(*gpus, stored=stored)
     engine = engines.get(EngineKind.OLLAMA)
     engine.check()
     return list(engine.preview(request, engines.names_for(request), 8137))
@@ -124,14 +135,41 @@ def test_cards_of_two_makes_are_refused_together(engines: MakeEngines) -> None:
         shown(made, BIG, RED)
 
 
-def test_old_versions_show_their_cards_and_refuse_the_ratio(engines: MakeEngines) -> None:
+def test_old_versions_show_their_cards_and_refuse_the_ratio(
+    engines: MakeEngines, stored: OllamaModel
+) -> None:
     made = engines(*LINES, version="0.24.0")
     begun = time.monotonic()
     made.ask_devices(EngineKind.OLLAMA, RIG, None)
     assert time.monotonic() - begun < 10  # without a line after the last card
     with pytest.raises(EngineError, match=r"Ollama 0\.24\.0 divides a model by itself"):
-        shown(made, BIG, OLD)
-    assert "CUDA_VISIBLE_DEVICES=GPU-bbbb" in shown(made, BIG)
+        shown(made, BIG, OLD, stored=stored)
+    assert "CUDA_VISIBLE_DEVICES=GPU-bbbb" in shown(made, BIG, stored=stored)
+    with pytest.raises(EngineError, match="does not read the chat template"):
+        shown(made, BIG)
+
+
+def test_what_an_old_version_estimates_is_not_counted_beside_what_it_takes(
+    engines: MakeEngines, stored: OllamaModel
+) -> None:
+    made = engines(*LINES, version="0.24.0")
+    made.ask_devices(EngineKind.OLLAMA, RIG, None)
+    order = Order(request=request_for(BIG, stored=stored), names=("CUDA1",), plan=None)
+    run = made.get(EngineKind.OLLAMA).open(order, lambda lines: None)
+    log = LoadLog()
+    for told in (RECORDED / "old_0_24.log").read_text().splitlines():
+        if (event := run.read_line(told)) is not None:
+            log = add_event(log, event)
+    assert log.build == "0.24.0"
+    assert log.bytes_on(BufferKind.MODEL) == {"host": round(92.1 * MIB)}
+    assert log.bytes_on(BufferKind.KV) == {"host": 90 * MIB}
+    own = 'time=x level=INFO msg="starting runner" cmd="/usr/bin/ollama runner --ollama-engine"'
+    assert run.read_line(own) is None
+    told = 'time=x level=INFO source=device.go:245 msg="model weights" device=CUDA0 size="1.0 GiB"'
+    event = run.read_line(told)
+    assert event is not None
+    assert add_event(LoadLog(), event).bytes_on(BufferKind.MODEL) == {"CUDA0": GIB}
+    run.close()
 
 
 def test_a_card_that_llama_server_counts_otherwise_is_told_by_its_address(
@@ -165,11 +203,11 @@ def test_a_card_that_llama_server_counts_otherwise_is_told_by_its_address(
     ],
 )
 def test_everything_on_the_first_card_is_said_as_the_version_takes_it(
-    engines: MakeEngines, version: str, words: tuple[str, ...]
+    engines: MakeEngines, stored: OllamaModel, version: str, words: tuple[str, ...]
 ) -> None:
     made = engines(*LINES, LAST, version=version)
     made.ask_devices(EngineKind.OLLAMA, RIG, None)
-    request = request_for(BIG, OLD)
+    request = request_for(BIG, OLD, stored=stored)
     request = replace(request, plan=replace(request.plan, split_mode="none"))
     engine = made.get(EngineKind.OLLAMA)
     engine.check()

@@ -108,6 +108,13 @@ def test_nothing_secret_is_in_it() -> None:
     assert "abcdefghijkl" not in text
 
 
+def test_the_command_keeps_no_key_even_one_with_a_space() -> None:
+    status = EngineStatus(command=("vllm", "serve", "--api-key", "two words", "--port", "1"))
+    text = bug_report(FACTS, {"vLLM": status}, ())
+    assert "words" not in text
+    assert "vllm serve --api-key [removed] --port 1" in text
+
+
 def test_prompts_of_debug_lines_stay_out() -> None:
     text = report("0.00.1.1 D", "0.00.518.546 D prompt: dear diary", "dear again", "INFO: b")
     assert "dear" not in text

@@ -133,3 +133,15 @@ def test_nobody_can_send_labels_without_end() -> None:
 def test_any_text_ends_in_samples_or_in_that_sentence(text: str) -> None:
     with suppress(EngineError):
         assert all(sample.name for sample in parse_metrics(text))
+
+
+def test_llama_server_counts_while_it_writes() -> None:
+    """Recorded from b10068: the answer's tokens are added at its end, decode steps at once."""
+    first = "llamacpp:tokens_predicted_total 0\nllamacpp:n_decode_total 96\n"
+    second = "llamacpp:tokens_predicted_total 0\nllamacpp:n_decode_total 153\n"
+    busy = "llamacpp:n_busy_slots_per_decode 1\n"
+    speed = rates(read_counts(first + busy, 0.0), read_counts(second + busy, 0.7))
+    assert speed.tok_s == pytest.approx(57 / 0.7)
+    ended = "llamacpp:tokens_predicted_total 300\nllamacpp:n_decode_total 300\n"
+    assert read_counts(ended + busy, 2.0).generated == 300
+    assert read_counts("llamacpp:tokens_predicted_total 300", 2.0).generated == 300

@@ -30,7 +30,7 @@ from splitrig.core.plan import PlanRequest
 
 NEW, OLD = "0.32.15", "0.24.0"
 PLAN = PlanRequest(split=(3.0, 1.0), n_ctx=8192)
-REQUEST = LaunchRequest(model=Path("m.gguf"), plan=PLAN, engine=EngineKind.OLLAMA)
+REQUEST = LaunchRequest(model=Path("m.gguf"), model_name="m", plan=PLAN, engine=EngineKind.OLLAMA)
 
 
 def card(name: str, number: int, **more: object) -> OllamaDevice:
@@ -227,6 +227,13 @@ def test_old_versions_refuse_a_ratio_and_say_what_holds() -> None:
     check_request(REQUEST, 1, OLD)
     check_request(replace(REQUEST, plan=replace(PLAN, split=None)), 2, OLD)
     check_request(replace(REQUEST, plan=replace(PLAN, split_mode="none")), 2, OLD)
+
+
+def test_old_versions_need_a_template_that_a_bare_file_does_not_give_them() -> None:
+    bare = replace(REQUEST, model_name="", plan=replace(PLAN, split=None))
+    with pytest.raises(EngineError, match=r"does not read the chat template .* m\.gguf"):
+        check_request(bare, 1, OLD)
+    check_request(bare, 1, NEW)
 
 
 @pytest.mark.parametrize(

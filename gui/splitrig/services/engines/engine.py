@@ -86,6 +86,7 @@ class Run(Protocol):
         says_when_bound: Its log passes a mark before anybody else could be asked on its port.
         says_when_loaded: Its log has a line after the last one that counts for the verdict.
         takes_key: Requests need the key.
+        has_metrics: `/metrics` of its address tells tokens and requests.
         dialect: How to speak to it in a chat.
         served_model: What a request has to name as its model; `None` where it need not.
     """
@@ -96,6 +97,7 @@ class Run(Protocol):
     says_when_bound: bool
     says_when_loaded: bool
     takes_key: bool
+    has_metrics: bool
     dialect: Dialect
     served_model: str | None
 

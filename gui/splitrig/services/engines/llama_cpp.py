@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
-from splitrig.core.engine_log import LogEvent, read_line
+from splitrig.core.engine_log import BufferKind, BufferSeen, LogEvent, endpoint_of, read_line
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.remote import RemoteEndpoint
 from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.remote_watch import RemoteWatch
+from splitrig.services.engines.rpc_probe import require_free
 from splitrig.services.engines.rpc_server import (
     RpcServer,
     check_lendable,
@@ -72,7 +75,8 @@ class LlamaCpp:
         """Start the server that lends the processor, if one is needed; blocks for some 50 ms.
 
         Raises:
-            EngineError: There is none, or the computer lacks the memory.
+            EngineError: There is none, the computer lacks the memory, or a server on another
+                machine is not there or serves somebody else.
         """
         request, names, lender = order.request, order.names, None
         if names is None:
@@ -81,6 +85,10 @@ class LlamaCpp:
             lender = lend_with(self.server, count, on_lines, cancelled)
             names = lender.device_names
             request = _lent(request, lender.endpoint)
+        else:
+            for endpoint in request.rpc:
+                # a second client can end a server that serves somebody else
+                require_free(RemoteEndpoint.parse(endpoint), cancelled)
         if order.plan is not None and order.plan.split and request.plan.split is None:
             # the shares of the plan, where the request left them to free memory
             request = replace(request, plan=replace(request.plan, split=order.plan.split))
@@ -94,6 +102,7 @@ class LlamaCppRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
     served_model: str | None = None
 
@@ -106,6 +115,8 @@ class LlamaCppRun:
     ) -> None:
         self._server = server
         self._lender = lender
+        self._held: set[str] = set()
+        self._watches: dict[str, RemoteWatch] = {}
         self.request = request
         self.device_names = names
 
@@ -128,14 +139,27 @@ class LlamaCppRun:
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""
-        return read_line(line)
+        event = read_line(line)
+        if isinstance(event, BufferSeen) and event.kind is BufferKind.MODEL:
+            endpoint = endpoint_of(event.device)
+            if endpoint in self.request.rpc and self._lender is None:
+                self._held.add(endpoint)  # from its first buffer on the engine stays connected
+        return event
 
     def helper_failure(self, tail: Sequence[str]) -> Failure | None:
-        """The server that lends the processor ended."""
+        """The server that lends the processor ended, or one on another machine was lost."""
+        for endpoint in tuple(self._held):
+            if endpoint not in self._watches:
+                self._watches[endpoint] = RemoteWatch(endpoint)
+            lost = self._watches[endpoint].lost
+            if lost is not None:
+                return replace(lost, log_tail=tuple(tail)[-20:])
         return lender_failure(self._lender, tail)
 
     def close(self) -> None:
-        """End the server that lends the processor."""
+        """End the server that lends the processor, and let go of those on other machines."""
+        for watch in self._watches.values():
+            watch.close()
         if self._lender is not None:
             self._lender.stop()
 

@@ -240,6 +240,7 @@ class LlamaCppPythonRun:
     says_when_bound = False
     says_when_loaded = True
     takes_key = True
+    has_metrics = False
     dialect = Dialect.OPENAI
     served_model: str | None = None
 

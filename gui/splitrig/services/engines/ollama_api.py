@@ -1,85 +1,19 @@
-"""Asks an Ollama: version, models, load, unload, pull, delete.
+"""What is asked of an Ollama: version, models, load, unload, pull, delete."""
 
-The standard library's `http.client` rather than the `ollama` package: a load or a pull that blocks
-for minutes is given up from another thread at once, because the socket is ours from the first
-moment; no proxy of the environment comes between us and loopback; and importing the package makes
-a client of its own, which fails when `OLLAMA_HOST` has a value it cannot read.
-"""
-
-import http.client
-import json
 import re
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from splitrig.core import ollama_failure as failures
-from splitrig.core.errors import ChatError, EngineError
+from splitrig.core.errors import EngineError
 from splitrig.core.ollama import FOREVER, full_name
-from splitrig.core.ollama_chat import LineParser
+from splitrig.services.engines.ollama_http import Ask, Call, OllamaHttp
 
-CONNECT_S = 3.0
 ANSWER_S = 15.0
 """Longest wait for answers that need no work of it, seconds."""
-MOST_BYTES = 64 * 2**20
-"""Of one answer; the list of a thousand models has less than 1 MiB."""
-READ_BYTES = 65_536
-
-
-class CallCancelledError(EngineError):
-    """A call was given up because nobody wants its answer any more."""
-
-
-class Call:
-    """A handle to give up one call from another thread, at any moment of it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._cancelled = False
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it was given up."""
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """Hang up; the call raises `CallCancelledError`. Harmless when it is over."""
-        with self._lock:
-            self._cancelled = True
-            if self._socket is not None:
-                # Closing alone does not wake a thread that waits in recv.
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def check(self) -> None:
-        """Go on only if nobody gave it up.
-
-        Raises:
-            CallCancelledError: Somebody did.
-        """
-        if self._cancelled:
-            raise CallCancelledError("The call to Ollama was given up.")
-
-    def hold(self, sock: socket.socket) -> None:
-        """Remember what to hang up.
-
-        Raises:
-            CallCancelledError: It was given up already.
-        """
-        with self._lock:
-            self._socket = sock
-        self.check()
-
-    def release(self) -> None:
-        """Forget it: it is closed from now on."""
-        with self._lock:
-            self._socket = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +76,13 @@ class OllamaApi:
     """One Ollama, by its address; every method blocks and may be called from any thread."""
 
     def __init__(self, url: str, *, answer_s: float = ANSWER_S) -> None:
-        self.url = url.rstrip("/")
+        self._http = OllamaHttp(url)
         self._answer_s = answer_s
-        self._target = urlsplit(self.url)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._http.url
 
     def version(self, timeout_s: float | None = None) -> str:
         """Its version, such as '0.32.15'.
@@ -202,7 +140,8 @@ class OllamaApi:
         Raises:
             EngineError: It does not answer, or has no such model.
         """
-        return self._one("POST", "/api/show", {"model": name}, "read the model", model=name)
+        body = {"model": name}
+        return self._post("/api/show", body, "read the model", name, wait_s=self._answer_s)
 
     def load(
         self,
@@ -227,7 +166,7 @@ class OllamaApi:
         body: dict[str, Any] = {"model": name, "stream": False, "keep_alive": keep_alive}
         if options:
             body["options"] = dict(options)
-        self._one("POST", "/api/generate", body, "load the model", model=name, call=call, wait=None)
+        self._post("/api/generate", body, "load the model", name, call=call, wait_s=None)
 
     def unload(self, name: str, timeout_s: float | None = None) -> None:
         """Let a model go; does nothing when it is not loaded.
@@ -236,8 +175,8 @@ class OllamaApi:
             EngineError: It does not answer, or has no such model.
         """
         body = {"model": name, "stream": False, "keep_alive": 0}
-        wait = self._answer_s if timeout_s is None else timeout_s
-        self._one("POST", "/api/generate", body, "unload the model", model=name, wait=wait)
+        wait_s = self._answer_s if timeout_s is None else timeout_s
+        self._post("/api/generate", body, "unload the model", name, wait_s=wait_s)
 
     def keep(
         self,
@@ -263,8 +202,8 @@ class OllamaApi:
             "options": dict(options),
             "keep_alive": max(round(seconds), 1),
         }
-        wait = self._answer_s if timeout_s is None else timeout_s
-        self._one("POST", "/api/generate", body, "keep the model", model=name, wait=wait)
+        wait_s = self._answer_s if timeout_s is None else timeout_s
+        self._post("/api/generate", body, "keep the model", name, wait_s=wait_s)
 
     def pull(
         self,
@@ -288,7 +227,8 @@ class OllamaApi:
         """
         body = {"model": name, "stream": True} | ({"insecure": True} if insecure else {})
         complete = False
-        for line in self._lines("POST", "/api/pull", body, "pull the model", name, call):
+        ask = Ask(method="POST", path="/api/pull", doing="pull the model", body=body, call=call)
+        for line in self._about(name, ask):
             status = _text(line, "status")
             complete = complete or status == "success"
             if on_progress is not None:
@@ -309,7 +249,14 @@ class OllamaApi:
         Raises:
             EngineError: It does not answer, or has no such model.
         """
-        for _ in self._lines("DELETE", "/api/delete", {"model": name}, "delete the model", name):
+        ask = Ask(
+            method="DELETE",
+            path="/api/delete",
+            doing="delete the model",
+            body={"model": name},
+            wait_s=self._answer_s,
+        )
+        for _ in self._about(name, ask):
             pass
 
     def alive(self, timeout_s: float = 2.0) -> bool:
@@ -323,142 +270,44 @@ class OllamaApi:
     # How it is asked
 
     def _get(self, path: str, timeout_s: float | None = None) -> Mapping[str, Any]:
-        wait = self._answer_s if timeout_s is None else timeout_s
-        return self._one("GET", path, None, "answer", wait=wait)
+        wait_s = self._answer_s if timeout_s is None else timeout_s
+        return self._http.last(Ask(method="GET", path=path, doing="answer", wait_s=wait_s))
 
-    def _one(
+    def _post(
         self,
-        method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any],
         doing: str,
+        model: str,
         *,
-        model: str = "",
         call: Call | None = None,
-        wait: float | None = ANSWER_S,
+        wait_s: float | None,
     ) -> Mapping[str, Any]:
-        """The last line of an answer; most have only one."""
+        """The last line of an answer that is about a model."""
+        ask = Ask(method="POST", path=path, doing=doing, body=body, call=call, wait_s=wait_s)
         last: Mapping[str, Any] = {}
-        for line in self._lines(method, path, body, doing, model, call, wait):
+        for line in self._about(model, ask):
             last = line
         return last
 
-    def _lines(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        doing: str,
-        model: str = "",
-        call: Call | None = None,
-        wait: float | None = None,
-    ) -> Iterator[Mapping[str, Any]]:
-        """The lines of an answer as they come; each an object without an error in it."""
-        call = call or Call()
-        with self._answer(method, path, body, call, wait) as response:
-            if response.status != http.client.OK:
-                raise self._refusal(response, doing, model)
-            parser, n_bytes = LineParser(), 0
-            while chunk := response.read1(READ_BYTES):
-                n_bytes += len(chunk)
-                if n_bytes > MOST_BYTES:
-                    raise failures.unreadable(self.url, f"more than {MOST_BYTES} bytes")
-                for line in parser.feed(chunk):
-                    yield self._object(line, doing, model)
-            for line in parser.close():
-                yield self._object(line, doing, model)
-
-    @contextmanager
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        call: Call,
-        wait: float | None,
-    ) -> Iterator[http.client.HTTPResponse]:
-        """An answer, with every way a connection can fail turned into a sentence."""
-        secure = self._target.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(
-            self._target.hostname or "127.0.0.1",
-            self._target.port or (443 if secure else 80),
-            timeout=min(CONNECT_S, wait or CONNECT_S),
-        )
-        connected = False
+    def _about(self, model: str, ask: Ask) -> Iterator[Mapping[str, Any]]:
+        """The lines of an answer; that there is no such model has a sentence of its own."""
         try:
-            call.check()
-            connection.connect()
-            connected = True
-            call.hold(connection.sock)
-            connection.sock.settimeout(wait)
-            data = json.dumps(body).encode() if body is not None else None
-            headers = {"Content-Type": "application/json"} if data is not None else {}
-            connection.request(method, f"{self._target.path}{path}", data, headers)
-            with connection.getresponse() as response:
-                yield response
-        except CallCancelledError:
-            raise
-        except (OSError, http.client.HTTPException, ChatError) as error:
-            if call.cancelled:
-                raise CallCancelledError("The call to Ollama was given up.") from error
-            raise self._failed(error, wait, connected=connected) from error
-        finally:
-            call.release()
-            connection.close()
+            yield from self._http.lines(ask)
+        except failures.OllamaToldError as error:
+            if not failures.says_not_found(error.words):
+                raise
+            raise self._no_model(model, ask) from error
 
-    def _failed(self, error: Exception, wait: float | None, *, connected: bool) -> EngineError:
-        match error:
-            case ChatError():
-                return failures.unreadable(self.url, error.message)
-            case ConnectionRefusedError():
-                return failures.refused(self.url)
-            case TimeoutError() if connected:
-                return failures.silent(self.url, wait or 0)
-            case TimeoutError():
-                return failures.unreachable(self.url, f"no answer within {CONNECT_S:g} s")
-            case OSError() if not connected:
-                return failures.unreachable(self.url, error.strerror or str(error))
-            case http.client.BadStatusLine() if not isinstance(
-                error, http.client.RemoteDisconnected
-            ):
-                return failures.unreadable(self.url, repr(error))
-        return failures.broke_off(self.url, repr(error))
-
-    def _refusal(self, response: http.client.HTTPResponse, doing: str, model: str) -> EngineError:
-        """What an answer other than 200 means."""
-        body = response.read(READ_BYTES).decode("utf-8", errors="replace")
-        if not failures.is_ollama_error(body):
-            return failures.foreign(self.url, response.status, body)
-        return self._told(failures.words_of(body), doing, model, response.status)
-
-    def _told(self, words: str, doing: str, model: str, status: int | None) -> EngineError:
-        if model and failures.says_not_found(words):
-            there: list[str] = []
-            if doing != "pull the model":
-                with suppress(EngineError):
-                    there = [served.name for served in self.models()]
-                return failures.no_model(model, there)
+    def _no_model(self, model: str, ask: Ask) -> EngineError:
+        if ask.path == "/api/pull":
             return EngineError(
                 f"There is no model '{model}' to pull.", "Check its name at ollama.com/library."
             )
-        return failures.told(doing, words, status)
-
-    def _object(self, line: str, doing: str, model: str) -> Mapping[str, Any]:
-        """One line of an answer.
-
-        Raises:
-            EngineError: It is no JSON object, or tells of an error.
-        """
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise failures.unreadable(self.url, f"{error}: {line[:200]}") from error
-        if not isinstance(value, dict):
-            raise failures.unreadable(self.url, line[:200])
-        if value.get("error"):
-            raise self._told(failures.words_of(line), doing, model, None)
-        return value
+        there: list[str] = []
+        with suppress(EngineError):
+            there = [served.name for served in self.models()]
+        return failures.no_model(model, there)
 
 
 def holds(api: OllamaApi, name: str) -> LoadedModel | None:

@@ -106,6 +106,7 @@ class AttachedRun:
     says_when_bound = False
     says_when_loaded = False
     takes_key = False
+    has_metrics = False
     dialect = Dialect.OLLAMA
     device_names: tuple[str, ...] = ()
 

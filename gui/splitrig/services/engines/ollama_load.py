@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.ollama_api import Call, CallCancelledError, OllamaApi
+from splitrig.services.engines.ollama_api import OllamaApi
+from splitrig.services.engines.ollama_http import Call, CallCancelledError
 
 
 class OllamaLoad:

@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 LONGEST_LINE_BYTES = 8192
 READ_BYTES = 65_536
 """Handling as much takes about 1 ms, for which all others wait for Python's lock."""
+FLOOD_BYTES = 8192
 FLOOD_PAUSE_S = 0.001
-"""After each full read. Python's lock goes to whoever waits for it only when its holder sleeps or
-has had it for 5 ms; without a pause a flood would cost the window as much at every turn.
+"""After each read that finds so much. Python's lock goes to whoever waits for it when its holder
+sleeps or has had it for 5 ms; without a pause a flood costs the window those at every turn.
 """
 PIPE_BYTES = 2**20
 """What an engine can write while nobody reads; Linux gives 64 KiB unless it is asked for more."""
@@ -60,7 +61,7 @@ class OutputReader:
                     self._log.write(chunk)  # last: a busy disk can hold this up for seconds
                     if news := self._log.news():
                         self._hand_over(news)
-                if len(chunk) == READ_BYTES:
+                if len(chunk) >= FLOOD_BYTES:
                     time.sleep(FLOOD_PAUSE_S)
             if rest:
                 self._hand_over([_text(rest)])

@@ -68,7 +68,7 @@ def answers(endpoint: str, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def accepts(port: int, host: str = "127.0.0.1") -> bool:
+def accepts(port: int, host: str = LOOPBACK) -> bool:
     """Whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(0.2)

@@ -2,14 +2,21 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
 from splitrig.core.vllm import Cluster, VllmOptions
-from splitrig.services.engines.ports import accepts, free_port
-from splitrig.services.engines.probe import Cancelled, never, probe, wait_until
+from splitrig.services.engines.ports import answers, free_port
+from splitrig.services.engines.probe import (
+    Cancelled,
+    ProbeCancelledError,
+    never,
+    probe,
+    wait_until,
+)
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.vllm_program import VllmCapabilities, VllmProgram
 
@@ -21,6 +28,7 @@ START_S = 30
 ASK_S = 60
 INSTALL = "Install it into the same environment: pip install ray"
 _SAID = "splitrig-ray:"
+_STARTED = "Ray runtime started"
 
 _SCRIPT = """
 import json, logging, sys
@@ -88,6 +96,8 @@ def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -
     if program.capabilities(cancelled).ray is None:
         raise EngineError("Ray is not installed beside vLLM.", INSTALL)
     host, _, port = address.rpartition(":")
+    if not answers(address):  # Ray itself tries for minutes
+        raise EngineError(f"No Ray cluster answers at {address}.", _start_it(port))
     command = [str(program.python), "-c", _SCRIPT, address]
     _, text = probe(
         command,
@@ -104,10 +114,14 @@ def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -
     if "error" in said:
         raise EngineError(
             f"The Ray cluster at {address} cannot be asked: {said['error'][:160]}.",
-            f"Start its head (ray start --head --port={port}), or take the address out.",
+            _start_it(port),
         )
     nodes = (RayNode(n["ip"], n["cards"], tuple(n["labels"])) for n in said["nodes"] if n["alive"])
     return RayState(tuple(nodes), said["free"])
+
+
+def _start_it(port: str) -> str:
+    return f"Start its head (ray start --head --port={port}), or take the address out."
 
 
 def check_cluster(
@@ -179,23 +193,33 @@ class RayHead:
         if devices:
             command += [f"--num-gpus={len(devices)}"]
         env = _environment(program, cluster.host_ip, devices)
-        self._process: EngineProcess = launch(command, env, on_lines)
+        started = threading.Event()
+
+        def read(lines: list[str]) -> None:
+            on_lines(lines)
+            if any(_STARTED in line for line in lines):
+                started.set()
+
+        self._process: EngineProcess = launch(command, env, read)
         try:
-            self._wait(port, cancelled)
+            self._wait(started, cancelled)
         except EngineError:
             self.stop()
             raise
 
-    def _wait(self, port: int, cancelled: Cancelled) -> None:
-        host = self.cluster.host_ip
-        in_time = wait_until(self._process, lambda: accepts(port, host) or cancelled(), START_S)
+    def _wait(self, started: threading.Event, cancelled: Cancelled) -> None:
+        """Its port is open seconds before it can be joined; its log says when."""
+        wait_until(self._process, lambda: started.is_set() or cancelled(), START_S)
+        if started.is_set() and self._process.poll() is None:
+            return
+        if cancelled():
+            raise ProbeCancelledError("Ray's head was not waited for.")
         code = self._process.poll()
-        if code is not None or not in_time:
-            how = "is not there" if code is None else f"ended with exit code {code}"
-            raise EngineError(
-                f"Ray's head {how} after it was started at {host}:{port}.",
-                "Its last lines are in the log.",
-            )
+        how = f"did not start within {START_S} s" if code is None else f"ended (exit code {code})"
+        raise EngineError(
+            f"Ray's head at {self.cluster.host_ip}:{self.cluster.port} {how}.",
+            "Its last lines are in the log.",
+        )
 
     def poll(self) -> int | None:
         """Exit code; `None` while it runs."""

@@ -35,6 +35,7 @@ from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.meter import EngineMetered, Meter
 from splitrig.services.engines.ports import check_port, free_port, lan_addresses
 from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
@@ -56,7 +57,8 @@ COUNT_EVERY_S = 5.0
 class Supervisor:
     """The life of one engine at a time, whatever its kind, on threads of its own.
 
-    Posts `EngineStatus` on every change, and `EngineLogLines`.
+    Posts `EngineStatus` on every change, `EngineLogLines`, and `EngineMetered` every second where
+    an engine counts.
 
     Attributes:
         start_timeout_s: Longest time from the start of the process to ready, seconds.
@@ -196,7 +198,8 @@ class Supervisor:
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
             return self._serve(number, run)
         except SplitRigError as error:
-            return Broken(failure=Failure(message=error.message, hint=error.hint))
+            tail = tuple(error.details.splitlines()[-20:]) or tuple(self._tail)[-20:]
+            return Broken(failure=Failure(message=error.message, hint=error.hint, log_tail=tail))
         except Exception as unexpected:
             log.exception("the engine's supervisor failed")
             return Broken(failure=_own_fault(unexpected))
@@ -291,6 +294,7 @@ class Supervisor:
         begun_s = time.monotonic()
         answered_s: float | None = None
         counted_s = -COUNT_EVERY_S
+        meter = Meter(port, key) if run.has_metrics else None
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
@@ -301,6 +305,8 @@ class Supervisor:
                 if time.monotonic() >= counted_s + COUNT_EVERY_S:
                     counted_s = time.monotonic()
                     self._apply(Counted(pids=tree_of(process.pid)), number)
+                if meter is not None and (seen := meter.look()) is not None:
+                    self._mailbox.post(EngineMetered(self._slot, seen))
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share), number)

@@ -140,6 +140,7 @@ class VllmRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
 
     def __init__(

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from splitrig.core.engine import EngineKind
 from splitrig.core.errors import EngineError
 from splitrig.core.vllm import VllmOptions
 from splitrig.core.vllm_command import serve_environment
+from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.probe import Cancelled, never, probe
 
 PROBE_TIMEOUT_S = 60
@@ -109,8 +111,8 @@ class VllmProgram:
         self, options: VllmOptions, devices: tuple[str, ...] = (), key: str | None = None
     ) -> dict[str, str]:
         """The whole environment of a child."""
-        env = serve_environment(os.environ, options, devices=devices, key=key)
-        return env | self._extra_env
+        ours = serve_environment(options, devices=devices, key=key) | self._extra_env
+        return dict(environment_for(EngineKind.VLLM, ours).variables)
 
     def capabilities(self, cancelled: Cancelled = never) -> VllmCapabilities:
         """What it can do; blocks for some 0.2 s the first time.
@@ -166,7 +168,7 @@ def find_vllm(
     Raises:
         EngineError: There is none, or this is Windows.
     """
-    if os.name == "nt":
+    if _on_windows():
         raise EngineError(ON_WINDOWS, WSL)
     if chosen is not None:
         return _chosen(chosen.expanduser().absolute(), extra_env)
@@ -174,6 +176,10 @@ def find_vllm(
     if on_path is None:
         raise EngineError("No vLLM was found.", INSTALL)
     return _from_script(Path(on_path), extra_env)
+
+
+def _on_windows() -> bool:
+    return os.name == "nt"
 
 
 def _chosen(path: Path, extra_env: Mapping[str, str] | None) -> VllmProgram:

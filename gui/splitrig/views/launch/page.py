@@ -11,9 +11,11 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Note, Rig
+from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
@@ -30,6 +32,7 @@ from splitrig.views.launch.wording import (
     remarks,
     seconds_text,
     users_of_cards,
+    vllm_remarks,
 )
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.notice import NoticeBar
@@ -50,8 +53,9 @@ class LaunchPage(QWidget):
     """Everything before, during and after a start.
 
     Signals:
-        model_chosen: `Path` the user picked or dropped; answer with `show_model` or
-            `show_model_error`.
+        model_chosen: `Path` of a file or folder the user picked or dropped; answer with
+            `show_model`, `show_folder` or `show_model_error`.
+        stored_chosen: `OllamaModel` the user picked; answered in the same way.
         start_requested: `LaunchRequest, Plan`.
         stop_requested: The user wants the engine gone.
         chat_requested: The user wants to talk to the running engine.
@@ -63,6 +67,7 @@ class LaunchPage(QWidget):
     """
 
     model_chosen = Signal(object)
+    stored_chosen = Signal(object)
     start_requested = Signal(object, object)
     stop_requested = Signal()
     chat_requested = Signal()
@@ -95,6 +100,7 @@ class LaunchPage(QWidget):
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
@@ -152,6 +158,7 @@ class LaunchPage(QWidget):
 
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.model.stored_chosen.connect(self.stored_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.editor.cards.switched.connect(self._on_switched)
@@ -193,13 +200,26 @@ class LaunchPage(QWidget):
             self._seen = seen
             self._replan(typing=True)
 
-    @Slot(object)
-    def show_model(self, model: Model) -> None:
-        """Show the model that was read."""
-        self.planner.model = model
+    @Slot(object, str)
+    def show_model(self, model: Model, name: str = "") -> None:
+        """Show the file that was read; `name` is what Ollama calls it."""
+        self.planner.use_model(model, name)
         self.notice.hide()
-        self.editor.model.show_model(model)
+        if name:
+            self.editor.model.show_stored(model, name)
+        else:
+            self.editor.model.show_model(model)
         self.editor.knobs.show_model(model)
+        self.planner.knobs = self.editor.knobs.knobs
+        self._replan()
+
+    @Slot(object)
+    def show_folder(self, model: HfModel) -> None:
+        """Show the Hugging Face folder that was read; only vLLM loads one."""
+        self.planner.use_folder(model)
+        self.notice.hide()
+        self.editor.model.show_folder(model)
+        self.editor.knobs.show_folder(model)
         self.planner.knobs = self.editor.knobs.knobs
         self._replan()
 
@@ -235,8 +255,13 @@ class LaunchPage(QWidget):
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
         self.planner.knobs = self.editor.knobs.knobs
+        self.editor.cards.setEnabled(rules.picks_cards)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
+
+    def show_environment(self, replaced: Sequence[Replaced]) -> None:
+        """Inherited variables that an engine does not get as they are."""
+        self._replaced = tuple(replaced)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -263,6 +288,8 @@ class LaunchPage(QWidget):
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
+        if status.restart and status.restart != before.restart:
+            self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
@@ -401,12 +428,15 @@ class LaunchPage(QWidget):
         self.editor.cards.show_cards(cards)
         self.editor.split.show_cards([card for card in cards if card.used])
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
-        self.editor.show_choices(cards, has_model=planner.model is not None)
+        self.editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
+        if planner.vllm_plan is not None:
+            self.editor.split.show_layout(planner.vllm_plan.layout.words)
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
-            self.editor.plan.show_plan(self.plan, planner.devices, numbers, speed)
+            devices = planner.devices if self.plan.devices else ()
+            self.editor.plan.show_plan(self.plan, devices, numbers, speed)
             handles = range(len(self.plan.devices) - 1)
             self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
         self._show_fit()
@@ -429,7 +459,7 @@ class LaunchPage(QWidget):
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
-        if self.planner.model is None:
+        if not self.planner.has_model:
             return "Choose a model first."
         if self.planner.obstacle:
             return self.planner.obstacle
@@ -485,6 +515,10 @@ class LaunchPage(QWidget):
     def _on_settled(self) -> None:
         """What takes longer, once the choices rest."""
         plan, model = self.plan, self.planner.model
+        if plan is not None and self.planner.vllm_plan is not None:
+            self.editor.plan.show_fixes(())
+            self.editor.plan.show_notes(vllm_remarks(self.planner.vllm_plan))
+            self._show_command()
         if plan is None or model is None:
             return
         request = self.planner.plan_request()
@@ -496,6 +530,9 @@ class LaunchPage(QWidget):
             # the verdict and the ways out say it already
             if plan.fits or note.id != "low-vram"
         ] + remarks(plan, model, self.planner.knobs.n_ctx)
+        inherited = environment_note(self._replaced, self.planner.engine)
+        if inherited is not None:
+            notes.append(inherited)
         self.editor.plan.show_notes(notes)
         self._show_command()
 
@@ -534,4 +571,4 @@ class LaunchPage(QWidget):
     @staticmethod
     def _dropped(event: QDropEvent) -> Path | None:
         files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        return files[0] if len(files) == 1 and not files[0].is_dir() else None
+        return files[0] if len(files) == 1 else None

@@ -9,8 +9,10 @@ from splitrig.core.engine_rules import EngineRules, lost_on_switch, reads, rules
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
+from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
+from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
@@ -22,6 +24,8 @@ from splitrig.core.split import (
     split_for_layers,
 )
 from splitrig.core.units import GIB
+from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm_plan import make_vllm_plan
 
 AUTO_DRIFT = 0.02
 """Auto follows free memory again when it has changed by this share of the card."""
@@ -84,7 +88,10 @@ class Planner:
 
     Attributes:
         rig: The last reading taken over.
-        model: What is to be loaded.
+        model: The GGUF file that is to be loaded.
+        model_name: What Ollama calls it, if it is one of its models.
+        folder: The Hugging Face folder that is to be loaded instead.
+        vllm_plan: The plan for that folder, as far as there is one.
         knobs: The settings below the split.
         auto: The split follows free memory.
         port: Wanted TCP port; 0 for a free one.
@@ -97,6 +104,10 @@ class Planner:
     def __init__(self) -> None:
         self.rig = Rig(time_s=0.0)
         self.model: Model | None = None
+        self.model_name = ""
+        self.folder: HfModel | None = None
+        self.vllm_plan: VllmPlan | None = None
+        self._refusal = ""
         self.knobs = Knobs()
         self.auto = True
         self.port, self.host = 0, LOOPBACK
@@ -168,6 +179,8 @@ class Planner:
     @property
     def n_slots(self) -> int:
         """Layers to lie on the cards, the output counted."""
+        if self.folder is not None:
+            return self.folder.config.n_layer
         if self.model is None:
             return 0
         slots = self.model.n_layer + 1
@@ -246,19 +259,28 @@ class Planner:
 
     def plan(self) -> Plan | None:
         """Where everything goes; `None` without a model or a card."""
+        self.vllm_plan, self._refusal = None, ""
+        if self.folder is not None:
+            return self._plan_folder(self.folder) if self.devices else None
+        if self.model is not None and not self.rules.picks_cards:
+            return unplanned()
         if self.model is None or not self.devices:
             return None
         return make_plan(self.model, self.devices, self.plan_request())
 
     def launch_request(self) -> LaunchRequest | None:
         """What Start would ask for."""
-        if self.model is None or not self.used_cards:
+        if self.folder is not None:
+            return self._folder_request(self.folder)
+        cards = self.used_cards if self.rules.picks_cards else ()
+        if self.model is None or (self.rules.picks_cards and not cards):
             return None
         return LaunchRequest(
             model=self.model.path,
-            gpu_ids=tuple(card.id for card in self.used_cards),
+            gpu_ids=tuple(card.id for card in cards),
             plan=self.plan_request(),
             engine=self.engine,
+            model_name=self.model_name,
             port=self.port,
             host=self.host,
         )
@@ -273,12 +295,18 @@ class Planner:
         """Why the engine chosen cannot load the model here; empty when it can."""
         rules = self.rules
         here = why_not_here(self.engine, sys.platform)
-        if here or self.model is None:
+        if here or not self.has_model:
             return here
-        if self.rig.demo and not rules.lends:
+        if self.rig.demo and rules.picks_cards and not rules.lends:
             return f"{rules.name} cannot use the demo rig, whose cards the processor lends."
-        wrong = reads(rules, self.model.path, is_folder=False, in_store=False)
-        return wrong or (self.engine_error.message if self.engine_error is not None else "")
+        wrong = ""
+        if self.folder is not None:
+            wrong = reads(rules, self.folder.path, is_folder=True, in_store=False)
+        elif self.model is not None:
+            stored = bool(self.model_name)
+            wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
+        error = self.engine_error.message if self.engine_error is not None else ""
+        return wrong or error or self._refusal
 
     def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
         """Load with another engine from now on; what it saw of the cards is not known yet.
@@ -290,6 +318,62 @@ class Planner:
         self.engine, self.engine_build, self.engine_error = kind, None, None
         self.set_blocked({})
         return lost_on_switch(before, self.rules, several_cards=len(self.used_cards) > 1)
+
+    @property
+    def has_model(self) -> bool:
+        """A file or a folder is chosen."""
+        return self.model is not None or self.folder is not None
+
+    def use_model(self, model: Model, name: str = "") -> None:
+        """Load this file, which Ollama may have a name for."""
+        self.model, self.model_name, self.folder = model, name, None
+
+    def use_folder(self, model: HfModel) -> None:
+        """Load this Hugging Face folder."""
+        self.model, self.model_name, self.folder = None, "", model
+
+    def vllm_options(self) -> VllmOptions:
+        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it."""
+        cards = len(self.devices)
+        pipeline = not self.auto and cards > 1
+        return VllmOptions(
+            tp=1 if pipeline else None,
+            pp=cards if pipeline else None,
+            split=self.shares if pipeline else None,
+            n_ctx=self.knobs.n_ctx,
+            max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
+        )
+
+    def _plan_folder(self, model: HfModel) -> Plan | None:
+        cards = [
+            VllmCard(
+                name=device.name,
+                id=device.id,
+                free_bytes=device.free_bytes,
+                total_bytes=device.total_bytes or device.free_bytes,
+            )
+            for device in self.devices
+        ]
+        try:
+            self.vllm_plan = make_vllm_plan(model, cards, self.vllm_options())
+        except SplitError as error:
+            self._refusal = f"{error.message} {error.hint}".strip()
+            return None
+        return self.vllm_plan.as_plan()
+
+    def _folder_request(self, model: HfModel) -> LaunchRequest | None:
+        plan = self.vllm_plan
+        if plan is None:
+            return None
+        return LaunchRequest(
+            model=model.path,
+            gpu_ids=tuple(card.id for card in self.used_cards),
+            plan=replace(self.plan_request(), n_ctx=plan.n_ctx),
+            engine=self.engine,
+            vllm=plan.decided(self.vllm_options()),
+            port=self.port,
+            host=self.host,
+        )
 
     def speed(self, plan: Plan) -> Speed:
         """What to expect; nothing on a demo rig, whose cards do not compute."""

@@ -120,6 +120,15 @@ class SplitPanel(Panel):
             self.field.setCursorPosition(0)
             self._show_error(None)
 
+    @property
+    def hint(self) -> str:
+        """The words beside the field."""
+        return self._hint.text()
+
+    def show_layout(self, words: str) -> None:
+        """Say how the engine will use the cards, where that is not plain layers."""
+        self._hint.setText(words)
+
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""
         self._narrow = narrow

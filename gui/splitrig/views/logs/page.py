@@ -29,8 +29,8 @@ from splitrig.views.widgets.empty_state import EmptyState
 from splitrig.views.widgets.notice import NoticeBar
 from splitrig.views.widgets.texts import ElidedLabel, IconButton, text_label
 
-SLICE_LINES = 1000
-"""Lines taken in at once, some 8 ms of work; the rest waits until the window was served."""
+SLICE_LINES = 500
+"""Lines taken in at once, some 5 ms of work; the rest waits until the window was served."""
 COUNTS_MS = 200
 COPIED_MS = 1600
 JUMP_MARGIN_PX = (24, 20)
