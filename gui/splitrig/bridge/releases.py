@@ -91,14 +91,13 @@ class ReleasesBridge(QObject):
         self._find = machine
         self._machine: Machine | None = None
         self._pace = Pace()
-        self._progress: Progress | None = None
         self.job: Job | None = None
         self._ticker = QTimer(self)
         self._ticker.setInterval(TELL_MS)
         self._ticker.timeout.connect(self._on_tick)
         pump.listen(BuildsListed, lambda news: self.listed.emit(news.builds))
         pump.listen(ReleasesListed, self._on_listed)
-        pump.listen(Progress, self._on_progress)
+        pump.listen(Progress, self._show_progress)
         pump.listen(InstallEnded, self._on_installed)
         pump.listen(EngineRemoved, self._on_removed)
 
@@ -140,7 +139,6 @@ class ReleasesBridge(QObject):
 
     def _install(self, choice: Choice, *, unchecked: bool) -> None:
         self._pace = Pace()
-        self._progress = None
         job = Job(kind=JobKind.INSTALL, id=choice.asset.id)
         self._start(job, lambda: self._jobs.install(choice, unchecked=unchecked))
 
@@ -219,20 +217,21 @@ class ReleasesBridge(QObject):
             self._machine = news.machine
             self.offered.emit(offers_of(news.releases, news.choice, news.machine))
 
-    def _on_progress(self, progress: Progress) -> None:
-        self._progress = progress
-        self._pace.add(time.monotonic(), progress.fetched_bytes)
-        self._on_tick()
+    def _show_progress(self, progress: Progress) -> None:
+        now_s = time.monotonic()
+        self._pace.add(now_s, progress.fetched_bytes)
+        downloads = progress.step is Step.DOWNLOAD
+        self.progressed.emit(progress, self._pace.bytes_s(now_s) if downloads else None)
 
     @Slot()
     def _on_tick(self) -> None:
-        progress = self._progress
+        progress = self._jobs.progress
         if progress is not None:
-            downloads = progress.step is Step.DOWNLOAD
-            bytes_s = self._pace.bytes_s(time.monotonic()) if downloads else None
-            self.progressed.emit(progress, bytes_s)
+            self._show_progress(progress)
 
     def _on_installed(self, news: InstallEnded) -> None:
+        if news.outcome is None:
+            self._on_tick()  # how much is kept of what was cancelled
         self._set_job(None)
         if news.outcome is None:
             error = news.error or CancelledError()

@@ -79,6 +79,12 @@ class ReleaseJobs:
         self._thread: threading.Thread | None = None
         self._sweeping: threading.Thread | None = None
         self._busy = False
+        self._told: _Told | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the last installation is; newer than what was posted when bytes stand still."""
+        return self._told.last if self._told is not None else None
 
     @property
     def busy(self) -> bool:
@@ -119,7 +125,7 @@ class ReleaseJobs:
             EngineError: Another job runs.
         """
         engine_id = choice.asset.id
-        told = _Told(self._mailbox)
+        told = self._told = _Told(self._mailbox)
 
         def job() -> object:
             try:
@@ -214,8 +220,10 @@ class _Told:
         self._mailbox = mailbox
         self._step: tuple[object, str] | None = None
         self._next = 0.0
+        self.last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
+        self.last = progress
         step = (progress.step, progress.file)
         if step == self._step and time.monotonic() < self._next:
             return

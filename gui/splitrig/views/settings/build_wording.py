@@ -149,12 +149,18 @@ def _later(step: Step) -> str:
     return {Step.DOWNLOAD: "Download", Step.UNPACK: "Unpack", Step.TRY: "Try it here"}[step]
 
 
-def ready_words(ready: Ready, *, used: bool) -> tuple[str, str, str]:
-    """Severity, title and detail of what is said once a build is there."""
+def ready_words(ready: Ready, *, used: bool | None) -> tuple[str, str, str]:
+    """Severity, title and detail of what is said once a build is there.
+
+    Args:
+        ready: The build.
+        used: Whether it is the one that would be started; `None` until that is known.
+    """
     done = "is installed" if ready.fresh else "was here already"
     title = f"{id_text(ready.id)} {done}."
-    future = "It is used from now on." if used else "Another one is used."
-    parts = [future] if ready.checked else ["Its checksum was not compared.", future]
+    parts = [] if ready.checked else ["Its checksum was not compared."]
+    if used is not None:
+        parts.append("It is used from now on." if used else "Another one is used.")
     if ready.devices:
         return "success", title, " ".join([f"It sees {cards_text(ready.devices)}.", *parts])
     if ready.blind:

@@ -227,14 +227,14 @@ class BuildsSection(Panel):
 
     def _show_ready(self, ready: Ready) -> None:
         build = next((build for build in self._builds if build.id == ready.id), None)
-        used = build.used if build is not None else not any(b.chosen for b in self._builds)
+        used = build.used if build is not None else None
         severity, title, detail = ready_words(ready, used=used)
         if (title, detail) == (self.notice.title, self.notice.detail):
             return  # the user may have put it away
         if ready.blind and self._has_kinds:
             action, self._on_action = "Other kinds", self._show_kinds
         else:
-            action = "" if used else "Use it"
+            action = "Use it" if used is False else ""
             self._on_action = lambda: self.use_requested.emit(ready.path)
         self.notice.show_notice(severity, title, detail, action=action)
 
