@@ -24,7 +24,7 @@ import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import log_name, model_stem
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.errors import EngineMissingError, SplitRigError, StoreError
 from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -97,6 +97,7 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._told_missing = ""
         self._readings = 0
         self._metered: dict[int, EngineRates] = {}
         self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
@@ -158,9 +159,11 @@ class Desktop(QObject):
         self._wire_engine()
         self._wire_remote()
         self._wire_chat()
+        self._wire_builds()
         self._wire_rest()
         self._start_sampler(demo=demo)
         self._open_first_model(model)
+        self.builds.sweep()
         self.pump.start()
         self._look_at_remotes()
         self._orphans.look()
@@ -305,6 +308,21 @@ class Desktop(QObject):
         chat.answer_failed.connect(page.show_failed)
         chat.answer_failed.connect(self._on_answer_end)
 
+    def _wire_builds(self) -> None:
+        from splitrig.bridge.releases import ReleasesBridge
+        from splitrig.builds_wiring import wire_builds
+
+        self.builds = ReleasesBridge(
+            self.pump,
+            self.mailbox,
+            self._settings.engine.llama_server,
+            rig=lambda: self.rig.rig,
+            engine_runs=lambda: bool(self.engine.running),
+        )
+        wire_builds(self.builds, self.settings_page.builds)
+        self.builds.changed.connect(self._on_builds_changed)
+        self.launch_page.builds_requested.connect(self._on_builds_wanted)
+
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
@@ -343,6 +361,7 @@ class Desktop(QObject):
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
+        self.builds.close()
         self.pump.stop()
 
     def _start_sampler(self, *, demo: bool) -> None:
@@ -441,6 +460,9 @@ class Desktop(QObject):
         self.launch_page.show_engine_found(found.kind, found.build, found.error)
         if found.kind is EngineKind.LLAMA_CPP:
             self._show_lendable(found)
+        if found.error is None and self.window.notice.title == self._told_missing != "":
+            self._told_missing = ""
+            self.window.notice.hide()
         if found.kind is not self.launch_page.planner.engine:
             return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
@@ -449,8 +471,24 @@ class Desktop(QObject):
         names = {match.gpu_id: match.device.name for match in found.device_map.matches}
         self.launch_page.show_device_names(names)
         self.launch_page.show_backends(backends)
-        if found.error is not None and self.window.current_page != "launch":
-            self.window.show_error(found.error)  # there it stands beside the engine's name
+        # there it stands beside the engine's name, and here beside the build's
+        pages = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
+        if found.error is not None and self.window.current_page not in pages:
+            self._show_engine_error(found.error)
+
+    def _show_engine_error(self, error: SplitRigError) -> None:
+        """Why an engine cannot be used; where there is none at all, with the way to one."""
+        if not isinstance(error, EngineMissingError):
+            self.window.show_error(error)
+            return
+        self._told_missing = error.message
+        self.window.show_notice(
+            "danger",
+            error.message,
+            error.hint,
+            action="Get llama.cpp",
+            on_action=self._on_builds_wanted,
+        )
 
     # Other machines
 
@@ -673,9 +711,22 @@ class Desktop(QObject):
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.use(settings.engine)
         if settings.engine != before.engine:
-            self._engines.use(settings.engine)
-            if self.rig.rig is not None:
-                self._on_cards_changed(self.rig.rig)
+            self.builds.choose(settings.engine.llama_server)
+            self._on_builds_changed()
+
+    # llama.cpp builds
+
+    @Slot()
+    def _on_builds_changed(self) -> None:
+        """Engines came, went or were chosen: look for them anew, and ask the one in use."""
+        self._engines.use(self._settings.engine)
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
+
+    @Slot()
+    def _on_builds_wanted(self) -> None:
+        self.window.show_page("settings")
+        self.settings_page.show_builds()
 
     def _save_settings(self) -> None:
         try:

@@ -64,6 +64,7 @@ class LaunchPage(QWidget):
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
         engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
+        builds_requested: No llama.cpp is here, and the user wants to get one.
 
     Attributes:
         remote: Cards of other machines, with signals and slots of its own.
@@ -78,6 +79,7 @@ class LaunchPage(QWidget):
     demo_requested = Signal()
     engine_chosen = Signal(int)
     engine_wanted = Signal(object)
+    builds_requested = Signal()
 
     def __init__(
         self,
@@ -163,6 +165,7 @@ class LaunchPage(QWidget):
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.stored_chosen.connect(self.stored_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
+        self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.editor.cards.switched.connect(self._on_switched)
         self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
         self.remote.changed.connect(self._on_remote)
