@@ -6,12 +6,14 @@ after it, everything else. The second step's imports stand in the methods that n
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
@@ -21,8 +23,9 @@ from PySide6.QtWidgets import QApplication
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.engine_words import log_name, model_stem
+from splitrig.core.errors import EngineMissingError, SplitRigError, StoreError
+from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -39,10 +42,16 @@ if TYPE_CHECKING:
 
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
+    from splitrig.core.hf_model import HfModel
+    from splitrig.core.lending import LendStatus
+    from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
+    from splitrig.core.remote import RemoteEndpoint
     from splitrig.services.engines.engines import DevicesFound
-    from splitrig.services.engines.supervisor import EngineLogLines
+    from splitrig.services.engines.line_feed import EngineLogLines
+    from splitrig.services.engines.meter import EngineMetered
+    from splitrig.services.engines.orphan_jobs import OrphansEnded, OrphansFound
     from splitrig.services.telemetry.demo import DemoSource
     from splitrig.services.telemetry.sampler import Sampler
 
@@ -71,6 +80,7 @@ class Desktop(QObject):
         window: The main window.
         rig: Readings of the cards.
         engine: The engine.
+        remote: Cards of other machines.
         models: Reads model files.
         chat: Talks to the engine.
     """
@@ -87,7 +97,10 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._told_missing = ""
         self._readings = 0
+        self._metered: dict[int, EngineRates] = {}
+        self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -134,6 +147,8 @@ class Desktop(QObject):
     @Slot()
     def complete(self) -> None:
         """Build and wire everything the first paint did not need; does it once."""
+        from splitrig.services.engines.environment import notes_for_all
+
         if self._complete:
             return
         self._complete = True
@@ -142,11 +157,19 @@ class Desktop(QObject):
         self._build_pages()
         self._wire_rig()
         self._wire_engine()
+        self._wire_remote()
         self._wire_chat()
+        self._wire_builds()
         self._wire_rest()
         self._start_sampler(demo=demo)
         self._open_first_model(model)
+        self.builds.sweep()
         self.pump.start()
+        self._look_at_remotes()
+        self._orphans.look()
+        self.launch_page.show_environment(notes_for_all()[0])
+        # What is here now stays; without this every full collection goes through it for 50 ms.
+        gc.freeze()
         self.completed.emit()
 
     def _build_services(self) -> None:
@@ -154,29 +177,36 @@ class Desktop(QObject):
         from splitrig.bridge.engine import EngineBridge
         from splitrig.bridge.models import ModelsBridge
         from splitrig.bridge.pump import Pump
+        from splitrig.bridge.remote import RemoteBridge
         from splitrig.bridge.rig import RigBridge
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 
         self.pump = Pump(self.mailbox)
         self._engines = Engines(self.mailbox, self._settings.engine)
         self._fleet = Fleet(
             self.mailbox,
             self._engines,
+            self._settings.engine,
             log_dir=log_dir(),
-            start_timeout_s=self._settings.engine.start_timeout_s,
         )
+        self._orphans = OrphanJobs(self.mailbox)
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
+        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
+        self.pump.listen(OrphansFound, self._on_orphans)
+        self.pump.listen(OrphansEnded, self._on_orphans_ended)
         self.pump.listen(
             ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
         )
 
     def _build_pages(self) -> None:
+        from splitrig.services.report_facts import report_facts
         from splitrig.views.chat.page import ChatPage
         from splitrig.views.launch.page import LaunchPage
         from splitrig.views.logs.page import LogsPage
@@ -188,7 +218,8 @@ class Desktop(QObject):
         self.side = LiveSide(theme)
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
-        self.settings_page = SettingsPage(theme, self._settings)
+        self.logs_page.set_report_facts(report_facts())
+        self.settings_page = SettingsPage(theme, self._settings, addresses=self.remote.addresses)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
         self.window.fill_page("logs", self.logs_page)
@@ -213,7 +244,6 @@ class Desktop(QObject):
         for listener in (
             self.strip.show_engine,
             launch.show_status,
-            self.logs_page.show_status,
             self._on_engine,
         ):
             engine.status_changed.connect(listener)
@@ -227,11 +257,13 @@ class Desktop(QObject):
             self._on_engines,
         ):
             engine.engines_changed.connect(all_listener)
+        engine.metered.connect(self._on_metered)
         engine.failed_unseen.connect(self._on_failed_unseen)
         engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
+        engine.told.connect(self._on_told)
         engine.lines_added.connect(self._on_lines)
         engine.failed.connect(self.window.show_error)
         launch.start_requested.connect(self._on_start)
@@ -243,6 +275,9 @@ class Desktop(QObject):
         launch.engine_wanted.connect(self._on_engine_wanted)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
+        self.models.folder_read.connect(self._on_folder)
+        self.models.store_listed.connect(self.launch_page.editor.model.offer_stored)
+        launch.stored_chosen.connect(lambda model: self.models.read(model.path, model.name))
         self._wire_companions()
 
     def _wire_companions(self) -> None:
@@ -255,6 +290,21 @@ class Desktop(QObject):
         models.projector_read.connect(more.show_projector)
         models.projector_failed.connect(more.show_projector_error)
         models.projectors_found.connect(more.show_projectors)
+
+    def _wire_remote(self) -> None:
+        remote, launch = self.remote, self.launch_page.remote
+        remote.looking.connect(launch.show_looking)
+        remote.looked.connect(launch.show_server)
+        launch.look_wanted.connect(remote.look)
+        launch.added.connect(self._on_remote_added)
+        launch.removed.connect(self._on_remote_removed)
+        self.engine.engines_changed.connect(remote.show_engines)
+        lend = self.settings_page.lend
+        lend.lend_wanted.connect(remote.lend)
+        lend.stop_wanted.connect(remote.stop_lending)
+        remote.lend_changed.connect(lend.show_status)
+        remote.lend_changed.connect(self._on_lent)
+        remote.lend_refused.connect(lend.show_error)
 
     def _wire_chat(self) -> None:
         chat, page = self.chat, self.chat_page
@@ -270,9 +320,26 @@ class Desktop(QObject):
         chat.answer_failed.connect(page.show_failed)
         chat.answer_failed.connect(self._on_answer_end)
 
+    def _wire_builds(self) -> None:
+        from splitrig.bridge.releases import ReleasesBridge
+        from splitrig.builds_wiring import wire_builds
+
+        self.builds = ReleasesBridge(
+            self.pump,
+            self.mailbox,
+            self._settings.engine.llama_server,
+            rig=lambda: self.rig.rig,
+            engine_runs=lambda: bool(self.engine.running),
+        )
+        wire_builds(self.builds, self.settings_page.builds)
+        self.builds.changed.connect(self._on_builds_changed)
+        self.launch_page.builds_requested.connect(self._on_builds_wanted)
+
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
         self.logs_page.folder_requested.connect(self._on_log_folder)
+        self.logs_page.launch_requested.connect(lambda: self.window.show_page("launch"))
+        self.logs_page.save_requested.connect(self._on_save_log)
         self.window.close_requested.connect(self._app.quit)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
@@ -300,10 +367,13 @@ class Desktop(QObject):
             return
         self._client.close()
         self._fleet.close()
+        self.remote.close()
         self._engines.close()
+        self._orphans.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
+        self.builds.close()
         self.pump.stop()
 
     def _start_sampler(self, *, demo: bool) -> None:
@@ -323,12 +393,13 @@ class Desktop(QObject):
         from splitrig.services.models.demo import demo_model
 
         demo = demo_model()
-        recent = [path for path in self._settings.recent_models if path.is_file()]
+        recent = [path for path in self._settings.recent_models if path.exists()]
         self.launch_page.set_demo_model(demo)
         self.launch_page.show_recent(recent)
         first = model or next(iter(recent), demo)
         if first is not None:
             self.models.read(first)
+        self.models.list_store()
 
     # What the program's own tests and benches steer by
 
@@ -374,7 +445,9 @@ class Desktop(QObject):
     def _on_cards_changed(self, rig: Rig) -> None:
         """Ask the engine again which of its devices is which card."""
         from splitrig.services.models.demo import demo_model
+        from splitrig.services.report_facts import report_facts
 
+        self.logs_page.set_report_facts(report_facts(rig))
         self._engines.discover(self.launch_page.planner.engine, rig, demo_model())
 
     @Slot(object)
@@ -397,28 +470,107 @@ class Desktop(QObject):
         from splitrig.core.devices import backend_of
 
         self.launch_page.show_engine_found(found.kind, found.build, found.error, found.options)
+        if found.kind is EngineKind.LLAMA_CPP:
+            self._show_lendable(found)
+        if found.error is None and self.window.notice.title == self._told_missing != "":
+            self._told_missing = ""
+            self.window.notice.hide()
         if found.kind is not self.launch_page.planner.engine:
             return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
+        names = {match.gpu_id: match.device.name for match in found.device_map.matches}
+        self.launch_page.show_device_names(names)
         self.launch_page.show_backends(backends)
-        if found.error is not None and self.window.current_page != "launch":
-            self.window.show_error(found.error)  # there it stands beside the engine's name
+        # there it stands beside the engine's name, and here beside the build's
+        pages = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
+        if found.error is not None and self.window.current_page not in pages:
+            self._show_engine_error(found.error)
+
+    def _show_engine_error(self, error: SplitRigError) -> None:
+        """Why an engine cannot be used; where there is none at all, with the way to one."""
+        if not isinstance(error, EngineMissingError):
+            self.window.show_error(error)
+            return
+        self._told_missing = error.message
+        self.window.show_notice(
+            "danger",
+            error.message,
+            error.hint,
+            action="Get llama.cpp",
+            on_action=self._on_builds_wanted,
+        )
+
+    # Other machines
+
+    def _show_lendable(self, found: DevicesFound) -> None:
+        """Offer what llama.cpp sees of this machine's cards to be lent."""
+        from splitrig.views.settings.lend_panel import LendChoice
+
+        matches = found.device_map.matches
+        self._lendable = {match.gpu_id: match.device.name for match in matches}
+        choices = [LendChoice(m.device.name, m.device.description) for m in matches]
+        self.settings_page.lend.show_devices(choices)
+        self._on_lent(self.remote.lend_status)
+
+    def _look_at_remotes(self) -> None:
+        """Offer the machines of earlier starts, and look at them."""
+        from splitrig.core.errors import EngineError
+        from splitrig.core.remote import RemoteEndpoint
+
+        known = []
+        for text in self._settings.remote_endpoints:
+            try:
+                known.append(RemoteEndpoint.parse(text))
+            except EngineError as error:  # written into the file by hand
+                self.window.show_error(error)
+        self.launch_page.remote.show_known(known)
+        self.remote.look(known)
+
+    @Slot(object)
+    def _on_remote_added(self, endpoint: RemoteEndpoint) -> None:
+        self._keep(self._settings.with_remote(str(endpoint)))
+
+    @Slot(object)
+    def _on_remote_removed(self, endpoint: RemoteEndpoint) -> None:
+        self.remote.forget(endpoint)
+        self._keep(self._settings.without_remote(str(endpoint)))
+
+    def _keep(self, settings: Settings) -> None:
+        """Remember what was chosen outside the settings page."""
+        self._settings = settings
+        self.settings_page.show_settings(settings)
+        self._save_settings()
+
+    @Slot(object)
+    def _on_lent(self, status: LendStatus) -> None:
+        """Cards that are lent are marked where the next start is chosen."""
+        names = status.request.devices if status.phase.active and status.request else ()
+        self.launch_page.show_lent([i for i, name in self._lendable.items() if name in names])
 
     # Models and engine
 
     @Slot(object)
-    def _on_model(self, model: Model) -> None:
+    def _on_folder(self, model: HfModel) -> None:
+        self.launch_page.show_folder(model)
+        self.strip.show_model(model.path, model.name)
+        self._remember(model.path)
+
+    def _remember(self, model: Path) -> None:
+        self._settings = self._settings.with_recent(model)
+        self._save_settings()
+        self.launch_page.show_recent(self._settings.recent_models)
+
+    @Slot(object, str)
+    def _on_model(self, model: Model, name: str = "") -> None:
         from splitrig.services.models.demo import demo_model
         from splitrig.views.launch.wording import model_name
 
-        self.launch_page.show_model(model)
-        self.strip.show_model(model.path, model_name(model.path, model.quantization))
-        if model.path != demo_model():
-            self._settings = self._settings.with_recent(model.path)
-            self._save_settings()
-            self.launch_page.show_recent(self._settings.recent_models)
+        self.launch_page.show_model(model, name)
+        self.strip.show_model(model.path, name or model_name(model.path, model.quantization))
+        if model.path != demo_model() and not name:
+            self._remember(model.path)
         self.settings_page.show_settings(self._settings)
 
     @Slot(object, object)
@@ -444,7 +596,13 @@ class Desktop(QObject):
         shown = self.engine.status
         ready = [s for s in (shown, *self.engine.running) if s.phase is Phase.READY]
         talks_to = ready[0] if ready else shown
-        self.chat.set_endpoint(talks_to.url if ready else None, talks_to.api_key if ready else None)
+        self.chat.set_endpoint(
+            talks_to.url if ready else None,
+            talks_to.api_key if ready else None,
+            model=talks_to.served_model,
+            dialect=talks_to.dialect,
+            load_options=attached_options(talks_to.request),
+        )
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
@@ -463,8 +621,48 @@ class Desktop(QObject):
             self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
 
     @Slot(object)
-    def _on_lines(self, news: EngineLogLines) -> None:
-        self.logs_page.add_lines(news.lines)
+    def _on_told(self, status: EngineStatus) -> None:
+        self.logs_page.show_status(status, log_name(status))
+
+    @Slot(object, int)
+    def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
+        name = log_name(self.engine.status_of(news.slot))
+        self.logs_page.add_lines(news.lines, name, skipped)
+
+    @Slot(object)
+    def _on_metered(self, news: EngineMetered) -> None:
+        """While the chat is silent, the curves show what others ask of the engines."""
+        self._metered[news.slot] = news.rates
+        if self.chat.busy:
+            return
+        running = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        seen = [rates for slot, rates in self._metered.items() if slot in running]
+        tok_s = sum(rates.tok_s or 0.0 for rates in seen)
+        self.rig.set_rates(tok_s, sum(rates.prompt_tok_s or 0.0 for rates in seen))
+        self._show_rate(tok_s)
+
+    def _on_orphans(self, found: OrphansFound) -> None:
+        """Engines of an earlier run: what they hold, and a way to end them."""
+        from splitrig.core.orphan import orphans_sentence
+
+        now = datetime.now().astimezone()
+        self.window.show_notice(
+            "warning",
+            orphans_sentence(found.orphans, now),
+            "SplitRig or the computer crashed while it ran; nothing uses it any more.",
+            action="End it" if len(found.orphans) == 1 else "End them",
+            on_action=lambda: self._orphans.end(found.orphans),
+        )
+
+    def _on_orphans_ended(self, news: OrphansEnded) -> None:
+        from splitrig.core.orphan import freed_sentence
+
+        if news.error is not None:
+            self.window.show_error(news.error)
+            return
+        left = any(freed.left for freed in news.freed)
+        words = " ".join(freed_sentence(freed) for freed in news.freed)
+        self.window.show_notice("danger" if left else "success", words)
 
     def _load_demo(self) -> None:
         """The demo rig's made-up readings follow the engines."""
@@ -523,15 +721,37 @@ class Desktop(QObject):
         self.theme.set_dark(dark=self._dark())
         if self._sampler is not None:
             self._sampler.interval_s = settings.telemetry.interval_s
-        self._fleet.set_start_timeout(settings.engine.start_timeout_s)
+        self._fleet.use(settings.engine)
         if settings.engine != before.engine:
-            self._engines.use(settings.engine)
-            if self.rig.rig is not None:
-                self._on_cards_changed(self.rig.rig)
+            self.builds.choose(settings.engine.llama_server)
+            self._on_builds_changed()
+
+    # llama.cpp builds
+
+    @Slot()
+    def _on_builds_changed(self) -> None:
+        """Engines came, went or were chosen: look for them anew, and ask the one in use."""
+        self._engines.use(self._settings.engine)
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
+
+    @Slot()
+    def _on_builds_wanted(self) -> None:
+        self.window.show_page("settings")
+        self.settings_page.show_builds()
 
     def _save_settings(self) -> None:
         try:
             self._store.save(self._settings)
+        except StoreError as error:
+            self.window.show_error(error)
+
+    @Slot(object, str)
+    def _on_save_log(self, path: Path, text: str) -> None:
+        from splitrig.services.store.text_file import save_text
+
+        try:
+            save_text(path, text)
         except StoreError as error:
             self.window.show_error(error)
 

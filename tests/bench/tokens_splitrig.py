@@ -1,4 +1,5 @@
-"""tok/s through the window against curl, on the same engine, turn by turn.
+"""tok/s through the window against curl, on the same engine, turn by turn; run it as
+`tokens_splitrig.py MODEL ENGINE TURNS`.
 
 The question goes through the chat page, which draws the answer; curl asks with the same body. Both
 are measured where the answer arrives: tokens after the first news of it by the seconds until the
@@ -6,6 +7,7 @@ last. For the window that is what reaches its pages, for curl each line.
 """
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -16,11 +18,9 @@ from PySide6.QtCore import QEventLoop, QTimer
 
 from splitrig.app import Desktop, make_application
 from splitrig.core.chat import Answer
-from splitrig.core.engine import Phase
+from splitrig.core.engine import Dialect, EngineKind, EngineStatus, Phase
 
 TOKENS = 300
-TURNS = 21
-"""Many short turns side by side: a machine's speed wanders by 10 % within seconds."""
 QUESTION = "Write a long story about a lighthouse keeper, her dog and the sea."
 
 
@@ -38,16 +38,43 @@ def wait(desktop: Desktop, condition, timeout_s: float) -> None:
         raise TimeoutError(desktop.engine.status.failure or "the engine did not answer in time")
 
 
-def by_curl(url: str, key: str, body: dict[str, object]) -> float:
+def body_for(status: EngineStatus, tokens: int) -> dict[str, object]:
+    """What the chat sends, for curl."""
+    messages = [{"role": "user", "content": QUESTION}]
+    if status.dialect is Dialect.OLLAMA:
+        options = {"temperature": 0.0, "num_predict": tokens}
+        return {"model": status.served_model, "messages": messages, "options": options}
+    body: dict[str, object] = {
+        "messages": messages,
+        "max_tokens": tokens,
+        "temperature": 0.0,
+        "stream": True,
+        "timings_per_token": True,
+        "return_progress": True,
+        "stream_options": {"include_usage": True},
+    }
+    return body
+
+
+def by_curl(status: EngineStatus, tokens: int = TOKENS) -> float:
     """tok/s of one streamed answer, read line by line from curl."""
-    command = ["curl", "-sN", f"{url}/v1/chat/completions", "-H", f"Authorization: Bearer {key}"]
-    command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    ollama = status.dialect is Dialect.OLLAMA
+    path = "/api/chat" if ollama else "/v1/chat/completions"
+    command = [
+        "curl",
+        "-sN",
+        f"{status.url}{path}",
+        "-H",
+        f"Authorization: Bearer {status.api_key}",
+    ]
+    command += ["-H", "Content-Type: application/json", "-d", json.dumps(body_for(status, tokens))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
         assert curl.stdout is not None
+        # a chunk has a token, but for the first one, which names the speaker, and the last
         times = [
             time.monotonic()
             for line in curl.stdout
-            if line.startswith("data: {") and '"content":"' in line
+            if re.search(r'"content": ?"[^"]', line) and (ollama or line.startswith("data: {"))
         ]
     return (len(times) - 1) / (times[-1] - times[0])
 
@@ -75,37 +102,31 @@ def by_window(desktop: Desktop) -> float:
 
 
 def main() -> int:
+    engine, turns = EngineKind(sys.argv[2]), int(sys.argv[3])
     app = make_application()
     desktop = Desktop(app, demo=True, model=Path(sys.argv[1]))
     desktop.show()
     wait(desktop, lambda: desktop.ready_to_start, 20)
+    if engine is not EngineKind.LLAMA_CPP:
+        row = desktop.launch_page.editor.model.engine
+        row.chosen.emit(engine)
+        wait(desktop, lambda: desktop.launch_page.planner.engine_build is not None, 60)
     desktop.start_engine()
-    wait(desktop, lambda: desktop.engine.status.phase is Phase.READY, 60)
+    wait(desktop, lambda: desktop.engine.status.phase is Phase.READY, 120)
     desktop.window.show_page("chat")
     options = desktop.chat_page.composer.popup
     options.temperature.setValue(0)
     options.max_tokens.setValue(TOKENS)
     status = desktop.engine.status
-    assert status.url
-    assert status.api_key
-    body = {
-        "messages": [{"role": "user", "content": QUESTION}],
-        "max_tokens": TOKENS,
-        "temperature": 0.0,
-        "stream": True,
-        "timings_per_token": True,
-        "return_progress": True,
-        "stream_options": {"include_usage": True},
-    }
-    by_curl(status.url, status.api_key, {**body, "max_tokens": 20})
+    by_curl(status, 20)
     window, curl = [], []
-    for turn in range(TURNS):
+    for turn in range(turns):
         # the order changes, so that a machine that slows down slows both
         for ours in (turn % 2 == 0, turn % 2 == 1):
             if ours:
                 window.append(by_window(desktop))
             else:
-                curl.append(by_curl(status.url, status.api_key, body))
+                curl.append(by_curl(status))
     ratios = [a / b for a, b in zip(window, curl, strict=True)]
     figures = {
         "window": statistics.median(window),
@@ -113,7 +134,10 @@ def main() -> int:
         "ratio": statistics.median(ratios),
         "ratios": ratios,
     }
-    print(json.dumps(figures))
+    begun_s = time.monotonic()
+    desktop.engine.stop()
+    wait(desktop, lambda: desktop.engine.status.phase is Phase.STOPPED, 10)
+    print(json.dumps({**figures, "stop_s": time.monotonic() - begun_s}))
     desktop.close()
     return 0
 

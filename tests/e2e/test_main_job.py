@@ -53,7 +53,7 @@ def test_from_the_first_start_to_an_answer_and_back(
 
     # the demo model, from the menu
     reads = []
-    desktop.models.model_read.connect(reads.append)
+    desktop.models.model_read.connect(lambda model, _name: reads.append(model))
     pointer.click(button(page, "Change"))
     menu = page.editor.model.menu
     qtbot.waitUntil(menu.isVisible, timeout=3000)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from splitrig.bridge.pump import Pump
 from splitrig.core.chat import Answer, AnswerPhase, ChatOptions, Message
+from splitrig.core.engine import Dialect
 from splitrig.core.errors import ChatError
 from splitrig.services.chat.client import ChatClient
 
@@ -37,6 +38,9 @@ class ChatBridge(QObject):
         self._client = client
         self._url: str | None = None
         self._api_key: str | None = None
+        self._model: str | None = None
+        self._dialect = Dialect.OPENAI
+        self._load_options: Mapping[str, Any] = {}
         self._request_id: int | None = None
         self._figures_due_s = 0.0
         pump.listen(Answer, self._on_answer)
@@ -46,10 +50,26 @@ class ChatBridge(QObject):
         """An answer is on its way."""
         return self._request_id is not None
 
-    @Slot(object, object)
-    def set_endpoint(self, url: str | None, api_key: str | None) -> None:
-        """Where to ask from now on; `None` when no engine runs."""
+    def set_endpoint(
+        self,
+        url: str | None,
+        api_key: str | None,
+        *,
+        model: str | None = None,
+        dialect: Dialect = Dialect.OPENAI,
+        load_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Where and how to ask from now on.
+
+        Args:
+            url: Base address; `None` when no engine runs.
+            api_key: Bearer token, if it wants one.
+            model: Name of the model, for engines that want it.
+            dialect: How it is spoken to.
+            load_options: What the model was loaded with, for engines that load on demand.
+        """
         self._url, self._api_key = url, api_key
+        self._model, self._dialect, self._load_options = model, dialect, load_options or {}
 
     @Slot(object, object)
     def send(self, messages: Sequence[Message], options: ChatOptions | Mapping[str, Any]) -> None:
@@ -73,6 +93,9 @@ class ChatBridge(QObject):
             messages,
             temperature=options.temperature,
             max_tokens=options.max_tokens,
+            model=self._model,
+            dialect=self._dialect,
+            load_options=self._load_options,
         )
         self.busy_changed.emit(self.busy)
 

@@ -1,6 +1,5 @@
 """The engines for the window: start, stop, which one is shown, and signals for what they do."""
 
-from collections import deque
 from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -12,9 +11,9 @@ from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
 from splitrig.services.engines.engines import DevicesFound
 from splitrig.services.engines.fleet import Fleet
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
+from splitrig.services.engines.meter import EngineMetered
 
-LOG_LINES = 5000
 DRAFT = 0
 """Shown instead of an engine: what is to be started next."""
 
@@ -30,7 +29,10 @@ class EngineBridge(QObject):
             one is shown.
         engines_changed: `tuple[EngineStatus, ...]`, those that run, on each change of any.
         shown_changed: `int`, the slot shown from now on, or `DRAFT`.
-        lines_added: `EngineLogLines`, new lines of an engine's log.
+        told: `EngineStatus` of any engine, on each change.
+        lines_added: `EngineLogLines`, new lines of an engine's log, and how many before them were
+            dropped.
+        metered: `EngineMetered`, how fast an engine works, every second where it counts.
         devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
         failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
@@ -42,7 +44,9 @@ class EngineBridge(QObject):
     status_changed = Signal(object)
     engines_changed = Signal(object)
     shown_changed = Signal(int)
-    lines_added = Signal(object)
+    told = Signal(object)
+    lines_added = Signal(object, int)
+    metered = Signal(object)
     devices_found = Signal(object)
     failed = Signal(object)
     failed_unseen = Signal(object)
@@ -53,10 +57,11 @@ class EngineBridge(QObject):
         self._statuses: dict[int, EngineStatus] = {}
         self._before: dict[int, Rig] = {}
         self.shown = DRAFT
-        self.lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._gaps = GapCounter()
         pump.listen(EngineStatus, self._on_status)
         pump.listen(EngineLogLines, self._on_lines)
         pump.listen(DevicesFound, self.devices_found.emit)
+        pump.listen(EngineMetered, self.metered.emit)
 
     @property
     def status(self) -> EngineStatus:
@@ -67,6 +72,10 @@ class EngineBridge(QObject):
     def running(self) -> tuple[EngineStatus, ...]:
         """The engines that run, in the order of their slots."""
         return tuple(s for _, s in sorted(self._statuses.items()) if s.phase.active)
+
+    def status_of(self, slot: int) -> EngineStatus:
+        """The last status of a slot."""
+        return self._statuses.get(slot, EngineStatus(slot=slot))
 
     def before(self, slot: int) -> Rig | None:
         """The cards right before the engine of a slot was started."""
@@ -109,6 +118,7 @@ class EngineBridge(QObject):
     def _on_status(self, status: EngineStatus) -> None:
         before = self._statuses.get(status.slot)
         self._statuses[status.slot] = status
+        self.told.emit(status)
         self.engines_changed.emit(self.running)
         if status.slot == self.shown:
             self.status_changed.emit(status)
@@ -116,5 +126,4 @@ class EngineBridge(QObject):
             self.failed_unseen.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
-        self.lines.extend(news.lines)
-        self.lines_added.emit(news)
+        self.lines_added.emit(news, self._gaps.skipped_before(news))

@@ -10,10 +10,13 @@ from PySide6.QtCore import QObject, Signal, Slot
 from splitrig.bridge.pump import Pump
 from splitrig.core.companion import Projector
 from splitrig.core.errors import SplitRigError
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.companions import find_projectors, read_draft, read_projector
 from splitrig.services.models.gguf import read_model
+from splitrig.services.models.hf import read_hf_model
+from splitrig.services.models.ollama_store import StoreListing, list_models, store_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,16 @@ class _ModelRead:
     """A header was read, or could not be; and the projectors beside the file."""
 
     path: Path
-    result: Model | SplitRigError
+    result: Model | HfModel | SplitRigError
+    name: str = ""
     projectors: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreListed:
+    """Ollama's models on this machine."""
+
+    listing: StoreListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,9 @@ class ModelsBridge(QObject):
     """One reader thread per chosen file; only the answer to the last choice is shown.
 
     Signals:
-        model_read: `Model` of the file chosen last.
+        model_read: `Model` of the file chosen last, and the name Ollama has for it or nothing.
+        folder_read: `HfModel` of the folder chosen last.
+        store_listed: `tuple[OllamaModel, ...]`, after `list_store`.
         read_failed: `Path, SplitRigError` of the file chosen last.
         projectors_found: `tuple[Path, ...]`, beside the model that was read.
         draft_read: `Model` of the draft model chosen last.
@@ -54,7 +67,9 @@ class ModelsBridge(QObject):
         projector_failed: `SplitRigError`: it cannot be used.
     """
 
-    model_read = Signal(object)
+    model_read = Signal(object, str)
+    folder_read = Signal(object)
+    store_listed = Signal(object)
     read_failed = Signal(object, object)
     projectors_found = Signal(object)
     draft_read = Signal(object)
@@ -72,42 +87,57 @@ class ModelsBridge(QObject):
         pump.listen(_ModelRead, self._on_read)
         pump.listen(_DraftRead, self._on_draft)
         pump.listen(_ProjectorRead, self._on_projector)
+        pump.listen(_StoreListed, lambda news: self.store_listed.emit(news.listing.models))
 
     @Slot(object)
-    def read(self, path: Path) -> None:
-        """Read the header of `path`; returns at once."""
+    def read(self, path: Path, name: str = "") -> None:
+        """Read the header of a GGUF file, or a Hugging Face folder; returns at once.
+
+        Args:
+            path: File or folder.
+            name: What Ollama calls it, if it is one of its models.
+        """
         self._wanted = path
-        self._spawn(path, lambda: self._mailbox.post(_read(path)))
+        self._spawn(lambda: self._mailbox.post(_read(path, name)), f"read {path.name}")
+
+    @Slot()
+    def list_store(self) -> None:
+        """Look for Ollama's models; returns at once."""
+        self._spawn(
+            lambda: self._mailbox.post(_StoreListed(list_models(store_folders()))), "list models"
+        )
 
     @Slot(object, object)
     def read_draft(self, path: Path, model: Model) -> None:
         """Read a model that is to draft for `model`; returns at once."""
         self._draft = path
-        self._spawn(path, lambda: self._mailbox.post(_read_draft(path, model)))
+        self._spawn(lambda: self._mailbox.post(_read_draft(path, model)), f"read {path.name}")
 
     @Slot(object)
     def read_projector(self, path: Path) -> None:
         """Read a projector; returns at once."""
         self._projector = path
-        self._spawn(path, lambda: self._mailbox.post(_read_projector(path)))
+        self._spawn(lambda: self._mailbox.post(_read_projector(path)), f"read {path.name}")
+
+    def _spawn(self, target: Callable[[], None], name: str) -> None:
+        self._threads = [t for t in self._threads if t.is_alive()]
+        thread = threading.Thread(target=target, name=name)
+        self._threads.append(thread)
+        thread.start()
 
     def close(self) -> None:
         """Wait for readers that are still at work; a header takes well under a second."""
         for thread in self._threads:
             thread.join()
 
-    def _spawn(self, path: Path, work: Callable[[], None]) -> None:
-        self._threads = [t for t in self._threads if t.is_alive()]
-        thread = threading.Thread(target=work, name=f"read {path.name}")
-        self._threads.append(thread)
-        thread.start()
-
     def _on_read(self, news: _ModelRead) -> None:
         if news.path != self._wanted:
             return
         if isinstance(news.result, Model):
-            self.model_read.emit(news.result)
+            self.model_read.emit(news.result, news.name)
             self.projectors_found.emit(news.projectors)
+        elif isinstance(news.result, HfModel):
+            self.folder_read.emit(news.result)
         else:
             self.read_failed.emit(news.path, news.result)
 
@@ -128,12 +158,13 @@ class ModelsBridge(QObject):
             self.projector_failed.emit(news.result)
 
 
-def _read(path: Path) -> _ModelRead:
+def _read(path: Path, name: str) -> _ModelRead:
     try:
-        model = read_model(path)
+        if path.is_dir():
+            return _ModelRead(path, read_hf_model(path), name)
+        return _ModelRead(path, read_model(path), name, find_projectors(path))
     except SplitRigError as error:
-        return _ModelRead(path, error)
-    return _ModelRead(path, model, find_projectors(path))
+        return _ModelRead(path, error, name)
 
 
 def _read_draft(path: Path, model: Model) -> _DraftRead:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from splitrig import __version__
-from splitrig.cli import check, doctor, engines, gpus, orphans, plan, serve
+from splitrig.cli import check, doctor, engines, gpus, lend, orphans, plan, remote, serve
 from splitrig.cli.extra import parted
 from splitrig.core.errors import SplitRigError
 
-COMMANDS = (gpus, plan, serve, check, engines, doctor, orphans)
+COMMANDS = (gpus, plan, serve, check, engines, remote, lend, doctor, orphans)
 WITH_EXTRA = ("serve", "plan")
 """Commands that take arguments for the engine behind `--`."""
 USAGE = 2
@@ -92,7 +92,7 @@ def _tell(error: SplitRigError, *, as_json: bool, command: str) -> None:
     """The sentence on stderr, and the same as JSON for whoever reads that."""
     if as_json:
         said = {"message": error.message, "hint": error.hint}
-        news = {"event": "failed", **said} if command == "serve" else {"error": said}
+        news = {"event": "failed", **said} if command in ("serve", "lend") else {"error": said}
         print(json.dumps(news), flush=True)
     print(error, file=sys.stderr)
 

@@ -13,6 +13,7 @@ from splitrig.core.experts import ALL
 from splitrig.core.footprint import Backend
 from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
 from splitrig.core.gpu import Rig
+from splitrig.core.model import Model
 from splitrig.core.plan import OVERHEAD_BYTES, PlanDevice, PlanRequest, card_devices
 from splitrig.core.settings import Settings
 from splitrig.core.specs import parse_specs
@@ -20,7 +21,6 @@ from splitrig.core.split import MOST_CARDS, parse_split
 from splitrig.core.split_mode import LAYER, MODES, SplitNeeds, obstacle
 from splitrig.core.units import MIB
 from splitrig.services.models.companions import read_draft, read_projector
-from splitrig.services.models.gguf import read_model
 from splitrig.services.store.resources import resource
 from splitrig.services.store.settings import SettingsStore
 from splitrig.services.telemetry.sampler import default_sources, read_rig
@@ -46,7 +46,13 @@ def whole(low: int, high: int) -> "argparse._ActionType":
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """The knobs that decide where the bytes go, named as llama-server names them."""
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a GGUF file")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a GGUF file, the name of a model in Ollama, or for vLLM a folder",
+    )
     parser.add_argument("--tensor-split", metavar="3,1", help="share of each card")
     parser.add_argument("--ctx", type=whole(0, 2**24), default=4096, metavar="N",
                         help="context, tokens; 0: the model's own")  # fmt: skip
@@ -105,7 +111,7 @@ def plan_request(options: argparse.Namespace, n_devices: int) -> PlanRequest:
     )
 
 
-def with_companions(request: PlanRequest, options: argparse.Namespace) -> PlanRequest:
+def with_companions(request: PlanRequest, options: argparse.Namespace, model: Model) -> PlanRequest:
     """The request with the files that are loaded beside the model; blocks for some 100 ms.
 
     Raises:
@@ -115,7 +121,7 @@ def with_companions(request: PlanRequest, options: argparse.Namespace) -> PlanRe
     if draft is not None:
         request = replace(
             request,
-            draft=read_draft(draft, read_model(options.model)),
+            draft=read_draft(draft, model),
             draft_layers=options.n_gpu_layers_draft,
         )
     if projector is not None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.cli.extra import HELP as EXTRA_HELP
-from splitrig.cli.extra import checked
+from splitrig.cli.extra import check_taken, checked
 from splitrig.cli.options import (
     add_plan_options,
     check_mode,
@@ -20,6 +20,8 @@ from splitrig.cli.options import (
     with_companions,
 )
 from splitrig.cli.table import table
+from splitrig.cli.vllm_options import add_vllm_options, folder_json, folder_text, plan_folder
+from splitrig.core.engine import EngineKind
 from splitrig.core.errors import SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.plan import DevicePlan, Plan, PlanDevice, make_plan
@@ -39,12 +41,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rig = parser.add_mutually_exclusive_group()
     rig.add_argument("--free-mib", metavar="24000,10000", help="free memory of imagined cards")
     rig.add_argument("--rig", type=Path, metavar="FILE", help="a rig of cards by name")
+    add_vllm_options(parser)
     parser.add_argument("--no-overhead", action="store_true", help="leave out runtime overhead")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan; 0 also when it does not fit, for the question was answered."""
-    model = read_model(options.model)
+    model = None if options.model.is_dir() else read_model(options.model)
     devices, bandwidths = _devices(options)
     if options.no_overhead:
         devices = tuple(replace(device, overhead_bytes=0) for device in devices)
@@ -53,8 +56,12 @@ def run(options: argparse.Namespace) -> int:
             "No card was found to plan for.",
             "Give free memory with --free-mib 24000,10000 or a rig with --rig FILE.",
         )
+    if model is None:
+        check_taken(options, EngineKind.VLLM)
+        _print_folder(options, devices)
+        return 0
     extra = _checked(options.extra)
-    request = with_companions(plan_request(options, len(devices)), options)
+    request = with_companions(plan_request(options, len(devices)), options, model)
     check_mode(request, devices)
     plan = make_plan(model, devices, request)
     plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
@@ -69,6 +76,17 @@ def run(options: argparse.Namespace) -> int:
 def _checked(extra: Sequence[str]) -> CheckedArguments:
     """The extra arguments, as the llama-server at hand takes them."""
     return checked(extra, Engines(Mailbox(), stored_settings().engine))
+
+
+def _print_folder(options: argparse.Namespace, devices: Sequence[PlanDevice]) -> None:
+    """The plan of vLLM for a folder of a Hugging Face model."""
+    planned, _ = plan_folder(options, devices, plan_request(options, len(devices)))
+    plan = planned.as_plan()
+    if options.json:
+        print(json.dumps(as_json(plan, Speed()) | folder_json(planned), indent=2))
+    else:
+        name = options.model.absolute().name
+        print(as_text(name, plan, Speed()), folder_text(planned), sep="\n")
 
 
 def _devices(

@@ -6,14 +6,23 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from splitrig.cli.extra import HELP as EXTRA_HELP
-from splitrig.cli.extra import checked
+from splitrig.cli.extra import check_taken, checked
+from splitrig.cli.ollama_options import (
+    add_ollama_options,
+    attached_request,
+    chosen_kind,
+    chosen_model,
+    chosen_settings,
+    placement_json,
+    placement_text,
+)
 from splitrig.cli.options import (
     add_plan_options,
     check_mode,
@@ -24,9 +33,9 @@ from splitrig.cli.options import (
     whole,
     with_companions,
 )
-from splitrig.core.devices import backend_of
+from splitrig.cli.remote_cards import Chosen, choose_remote, cost_lines, server_json
+from splitrig.cli.vllm_options import add_vllm_options, folder_request, with_vllm
 from splitrig.core.engine import (
-    EngineDevice,
     EngineKind,
     EngineStatus,
     Failure,
@@ -38,20 +47,27 @@ from splitrig.core.engine_remarks import note_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
-from splitrig.core.plan import DevicePlan, PlanDevice, make_plan
+from splitrig.core.plan import DevicePlan, Plan, PlanDevice, make_plan
+from splitrig.core.remote import parse_endpoints
+from splitrig.core.remote_cost import LinkCost, link_costs
+from splitrig.core.restart import policy_of
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
 from splitrig.core.told_together import told_together
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
-from splitrig.services.engines.ports import answers
-from splitrig.services.engines.probe import ProbeCancelledError, ProbeTimeoutError
+from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import log_dir
 
-ENGINES = (EngineKind.LLAMA_CPP.value, EngineKind.LLAMA_CPP_PYTHON.value)
+ENGINES = (
+    EngineKind.LLAMA_CPP.value,
+    EngineKind.LLAMA_CPP_PYTHON.value,
+    EngineKind.OLLAMA.value,
+    EngineKind.VLLM.value,
+)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -62,7 +78,15 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_plan_options(parser)
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
+    add_ollama_options(parser)
+    parser.add_argument("--vllm", type=Path, metavar="FILE", help="the vllm or its environment")
+    add_vllm_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
+    parser.add_argument(
+        "--local-cards",
+        action="store_true",
+        help="with --rpc: this machine's cards as well, before those lent",
+    )
     parser.add_argument("--port", type=whole(0, 65_535), default=0, help="0: a free one")
     parser.add_argument(
         "--host",
@@ -76,8 +100,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    kind = EngineKind(options.engine)
-    settings = stored_settings().engine
+    kind = chosen_kind(options)
+    settings = with_vllm(options, chosen_settings(options, stored_settings().engine))
     if options.llama_server is not None:
         settings = settings.model_copy(update={"llama_server": options.llama_server})
     engines = Engines(Mailbox(), settings)
@@ -87,32 +111,11 @@ def run(options: argparse.Namespace) -> int:
         log_dir=log_dir(),
         start_timeout_s=settings.start_timeout_s,
     )
+    supervisor.restart = policy_of(settings)
     with stop_on_signals() as stopped:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)
-            rpc = endpoints(options.rpc) if options.rpc is not None else ()
-            n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
-            devices, names = engine_devices(
-                engines, rig, options.model, rpc, n_lent, kind=kind, stopped=stopped
-            )
-            if not options.json and not names and devices[0].id.startswith("demo-"):
-                print(f"No card is used: the processor lends {len(devices)} devices.")
-            extra = checked(options.extra, engines, lambda: bool(stopped))
-            wanted = with_companions(plan_request(options, len(devices)), options)
-            check_mode(wanted, devices)
-            plan = make_plan(read_model(options.model), devices, wanted)
-            plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
-            request = LaunchRequest(
-                model=options.model,
-                gpu_ids=() if names else tuple(device.id for device in devices),
-                plan=wanted,
-                devices=names,
-                rpc=rpc,
-                port=options.port,
-                host=options.host,
-                engine=kind,
-                extra_arguments=extra.arguments,
-            )
+            request, plan = _wanted(options, kind, engines, rig, stopped)
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
         except ProbeCancelledError:
@@ -128,17 +131,91 @@ def run(options: argparse.Namespace) -> int:
             supervisor.close()
 
 
+def _wanted(
+    options: argparse.Namespace,
+    kind: EngineKind,
+    engines: Engines,
+    rig: Rig,
+    stopped: Sequence[int],
+) -> tuple[LaunchRequest, Plan]:
+    """What the options ask for, and the plan for it; says what cards of other machines cost.
+
+    Raises:
+        SplitRigError: The model cannot be read, or there is no device to use.
+    """
+    check_taken(options, kind)
+    model, model_name = chosen_model(kind, options.model)
+    if kind is EngineKind.OLLAMA_ATTACHED:
+        return attached_request(model, model_name, plan_request(options, 0), options.host)
+    chosen = _remote(options, kind, engines, rig, model, stopped)
+    if chosen is not None:
+        devices = chosen.devices
+    else:
+        n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
+        devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=stopped)
+    if kind is EngineKind.VLLM:
+        return folder_request(options, devices, plan_request(options, len(devices)))
+    if not options.json and devices[0].id.startswith("demo-"):
+        print(f"No card is used: the processor lends {len(devices)} devices.")
+    extra = checked(options.extra, engines, lambda: bool(stopped))
+    read = read_model(model)
+    wanted = with_companions(plan_request(options, len(devices)), options, read)
+    check_mode(wanted, devices)
+    plan = make_plan(read, devices, wanted)
+    plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
+    if chosen is not None:
+        _say_remote(chosen, link_costs(read, plan, wanted, chosen.cards), as_json=options.json)
+    request = LaunchRequest(
+        model=model,
+        gpu_ids=tuple(device.id for device in devices),
+        plan=wanted,
+        devices=chosen.names if chosen is not None else (),
+        rpc=chosen.rpc if chosen is not None else (),
+        port=options.port,
+        host=options.host,
+        engine=kind,
+        model_name=model_name,
+        extra_arguments=extra.arguments,
+    )
+    return request, plan
+
+
+def _remote(
+    options: argparse.Namespace,
+    kind: EngineKind,
+    engines: Engines,
+    rig: Rig,
+    model: Path,
+    stopped: Sequence[int],
+) -> Chosen | None:
+    """The cards of `--rpc`, with this machine's own where they are wanted; `None` without it.
+
+    Raises:
+        SplitRigError: They cannot be used, or the options do not go together.
+    """
+    if options.rpc is None:
+        if options.local_cards:
+            raise SplitRigError("--local-cards goes with --rpc.", "Leave it out.")
+        return None
+    if kind is not EngineKind.LLAMA_CPP:
+        raise SplitRigError(
+            f"{kind.value} does not use llama.cpp's RPC.", "Leave --rpc out, or take llama.cpp."
+        )
+    endpoints = parse_endpoints(options.rpc, default_port=None)
+    local = (rig, model) if options.local_cards else None
+    return choose_remote(engines, endpoints, lambda: bool(stopped), local=local)
+
+
 def engine_devices(
     engines: Engines,
     rig: Rig,
     model: Path,
-    rpc: tuple[str, ...],
     n_lent: int = 2,
     *,
     kind: EngineKind = EngineKind.LLAMA_CPP,
     stopped: Sequence[int] = (),
-) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
-    """Devices to plan for, and the engine's names where they are used as they are.
+) -> tuple[PlanDevice, ...]:
+    """This machine's devices to plan for.
 
     Where there is no card at all the processor lends `n_lent` devices, as in the demo.
 
@@ -148,17 +225,10 @@ def engine_devices(
     """
     if stopped:
         raise ProbeCancelledError("Stopped.")
-    if rpc:
-        listed = _lent_by(engines, rpc, stopped)
-        devices = tuple(
-            PlanDevice(name=d.name, id=d.name, free_bytes=d.free_bytes, backend=backend_of(d.name))
-            for d in listed
-        )
-        return devices, tuple(d.name for d in listed)
     if rig.demo:
-        return rig_devices(rig), ()
+        return rig_devices(rig)
     if not rig.gpus:
-        return lent_devices(n_lent), ()
+        return lent_devices(n_lent)
     device_map = engines.ask_devices(kind, rig, model, lambda: bool(stopped))
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
@@ -167,47 +237,7 @@ def engine_devices(
             f"The engine has no card to use: {reasons}.",
             "Try --demo, which lends the processor as two cards.",
         )
-    return tuple(d for d in rig_devices(rig, device_map) if d.id in usable), ()
-
-
-def endpoints(text: str) -> tuple[str, ...]:
-    """Addresses of servers that lend their devices.
-
-    Raises:
-        EngineError: One is no `HOST:PORT`.
-    """
-    found = tuple(part.strip() for part in text.split(","))
-    for endpoint in found:
-        host, _, port = endpoint.rpartition(":")
-        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:
-            raise EngineError(
-                f"'{endpoint}' is no address of an RPC server.",
-                "Write HOST:PORT, several with commas, as in 192.168.1.7:50052.",
-            )
-    return found
-
-
-def _lent_by(engines: Engines, rpc: tuple[str, ...], stopped: Sequence[int]) -> list[EngineDevice]:
-    """The devices these servers lend, in their order.
-
-    Raises:
-        EngineError: One of them does not answer, or lends nothing.
-    """
-    for endpoint in rpc:
-        if not answers(endpoint):
-            raise EngineError(f"Nothing answers at {endpoint}.", "Start ggml-rpc-server there.")
-    try:
-        listed = engines.llama_server().list_devices(rpc, lambda: bool(stopped))
-    except ProbeTimeoutError as error:
-        raise EngineError(
-            f"{' or '.join(rpc)} answers, but not as an RPC server should.",
-            "It may be another program, or busy: a ggml-rpc-server serves one client at a time.",
-        ) from error
-    lent = [device for device in listed if device.name.startswith("RPC")]
-    for endpoint in rpc:
-        if not any(device.description == endpoint for device in lent):
-            raise EngineError(f"The server at {endpoint} lends no device.", "Look at its output.")
-    return lent
+    return tuple(d for d in rig_devices(rig, device_map) if d.id in usable)
 
 
 def lent_devices(n_devices: int) -> tuple[PlanDevice, ...]:
@@ -285,6 +315,20 @@ def notes_of(status: EngineStatus) -> list[str]:
     return notes + [f"{n.message} {n.detail}" for n in map(note_of, status.log.remarks)]
 
 
+def _say_remote(chosen: Chosen, costs: Sequence[LinkCost], *, as_json: bool) -> None:
+    """What is used on other machines, what it costs, and what to beware of."""
+    if as_json:
+        news = {
+            "event": "remote",
+            "servers": [server_json(server) for server in chosen.servers],
+            "costs": [asdict(cost) for cost in costs],
+        }
+        print(json.dumps(news), flush=True)
+        return
+    for line in cost_lines(chosen.servers, costs):
+        print(line, flush=True)
+
+
 def _say_json(status: EngineStatus) -> None:
     news: dict[str, object] = {"event": status.phase.value}
     if status.phase is Phase.READY:
@@ -299,6 +343,7 @@ def _say_json(status: EngineStatus) -> None:
             "mismatches": list(status.mismatches),
             "notes": notes_of(status),
         }
+        news |= placement_json(status)
     if (failure := status.failure) is not None:
         news |= {
             "message": failure.message,
@@ -327,15 +372,18 @@ def _carries(status: EngineStatus, name: str, device: DevicePlan) -> str:
 def _say_text(status: EngineStatus) -> None:
     match status.phase:
         case Phase.READY:
-            print(f"Ready at {status.url} with the key {status.api_key}")
+            key = f" with the key {status.api_key}" if status.api_key else ""
+            print(f"Ready at {status.url}{key}")
             if status.network_urls:
                 print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):
                 print(f"  {device.name}: {_carries(status, name, device)}")
+            if held := placement_text(status):
+                print(held)
             host = status.actual.get(HOST)
-            if host is not None:
+            if host is not None and status.device_names:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
             for sentence in (*status.mismatches, *notes_of(status)):
                 print(f"  {sentence}")

@@ -54,6 +54,8 @@ class AnswerStats:
         tok_s: Speed of generation, tokens per second, as the engine measured it; counted here
             for engines that send no timings.
         finish_reason: `stop`, `length`, or `cancelled`; `None` while it runs or when it broke.
+        load_s: Of the time to the first token, what loading the model took, seconds; only told
+            by engines that load on demand.
         counted_by_engine: The engine tells `tokens`; otherwise each chunk with text is one.
     """
 
@@ -65,6 +67,7 @@ class AnswerStats:
     tokens: int = 0
     tok_s: float | None = None
     finish_reason: str | None = None
+    load_s: float | None = None
     counted_by_engine: bool = False
 
     @property
@@ -135,6 +138,7 @@ class ChatDelta:
         prompt_tok_s: Speed of reading, tokens per second.
         tokens: Tokens generated so far.
         tok_s: Speed of generation, tokens per second.
+        load_s: What loading the model took before, seconds.
         error: The engine broke off.
     """
 
@@ -147,6 +151,7 @@ class ChatDelta:
     prompt_tok_s: float | None = None
     tokens: int | None = None
     tok_s: float | None = None
+    load_s: float | None = None
     error: StreamError | None = None
 
 
@@ -261,6 +266,7 @@ def count_delta(stats: AnswerStats, delta: ChatDelta, elapsed_s: float) -> Answe
         tokens=max(tokens, stats.tokens),
         tok_s=_newer(tok_s, stats.tok_s),
         finish_reason=_newer(delta.finish_reason, stats.finish_reason),
+        load_s=_newer(delta.load_s, stats.load_s),
         counted_by_engine=by_engine,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from splitrig.core.engine_log import LoadLog
 from splitrig.core.plan import Plan, PlanRequest
 from splitrig.core.share import LOOPBACK
+from splitrig.core.vllm import VllmOptions
 
 
 class EngineKind(StrEnum):
@@ -53,7 +54,7 @@ class LaunchRequest:
     """Everything Start needs.
 
     Attributes:
-        model: The GGUF file.
+        model: The GGUF file; for vLLM the model's folder.
         gpu_ids: Cards to use, by `GpuInfo.id`, in the order of the split.
         plan: The knobs; `split` has one share for each entry of `gpu_ids`.
         devices: Engine device names to use as they are instead of cards (headless use).
@@ -67,6 +68,7 @@ class LaunchRequest:
         model_name: The engine's own name of the model, where it has a store of its own (Ollama);
             `model` is then the file behind it.
         extra_arguments: What the user adds to the command line by hand; checked before a start.
+        vllm: What only vLLM knows; `None` takes context and split from `plan`.
     """
 
     model: Path
@@ -82,6 +84,7 @@ class LaunchRequest:
     engine: EngineKind = EngineKind.LLAMA_CPP
     model_name: str = ""
     extra_arguments: tuple[str, ...] = ()
+    vllm: VllmOptions | None = None
 
 
 STEPS = ("process", "weights", "context", "warmup")
@@ -177,6 +180,7 @@ class EngineStatus:
         build: The engine's build, such as 'b10068'.
         mismatches: Sentences on where the cards carry something else than planned; only
             filled from phase READY on.
+        restart: What ended the run before, when the engine is started again after a crash.
         step: The step in progress, a key of `step_seconds`; empty when none is.
         step_since_s: When that step began, `time.monotonic()`.
         log: What the engine's log has said since the last start.
@@ -202,6 +206,7 @@ class EngineStatus:
     failure: Failure | None = None
     build: str | None = None
     mismatches: tuple[str, ...] = ()
+    restart: str = ""
     step: str = ""
     step_since_s: float | None = None
     log: LoadLog = field(default_factory=LoadLog, repr=False)

@@ -35,6 +35,10 @@ SENTENCES = {
         "A server that lends its devices stopped, or another program uses it.",
         "Start ggml-rpc-server there again; it serves one program at a time.",
     ),
+    TroubleKind.RPC_VERSION: (
+        "A server that lends its devices speaks RPC protocol {}, which this engine does not.",
+        "Use the same llama.cpp on both machines.",
+    ),
     TroubleKind.NEEDS_FLASH: (
         "A quantised V cache needs flash attention.",
         "Switch flash attention on, or take f16 for the values.",
@@ -70,6 +74,14 @@ SENTENCES = {
     TroubleKind.MODEL_REFUSED: (
         "The engine refused the model: {}.",
         "Look at its log, or try another file of the model.",
+    ),
+    TroubleKind.PART_DIED: (
+        "A part of the engine ended, so it cannot answer any more.",
+        "Launch it again.",
+    ),
+    TroubleKind.OTHER: (
+        "The engine stopped: {}.",
+        "Look at its log.",
     ),
 }
 """Message and hint by kind; the hole takes what the line names."""
@@ -174,8 +186,12 @@ def _fallback(
 
 
 def _cause(log: LoadLog) -> Trouble | None:
-    """The first error line, or the one of its kind that names the device and the size."""
+    """The first error line, or the one of its kind that names the device and the size.
+
+    A line that is understood comes before one that is only repeated.
+    """
     troubles = [t for t in log.troubles if not _is_doubtful(t, log)]
+    troubles = [t for t in troubles if t.kind is not TroubleKind.OTHER] or troubles
     if not troubles:
         return None
     beside = next((t for t in troubles if t.kind in _BESIDE), None)
@@ -199,6 +215,8 @@ def _taken(log: LoadLog, device: str) -> int:
 
 
 def _tell(trouble: Trouble, log: LoadLog, names: Mapping[str, str]) -> tuple[str, str]:
+    if trouble.message:
+        return trouble.message, trouble.hint
     if trouble.kind is TroubleKind.OUT_OF_MEMORY:
         return _out_of_memory(trouble, log, names), LESS_MEMORY
     message, hint = SENTENCES[trouble.kind]
@@ -225,6 +243,8 @@ def _device_name(trouble: Trouble, log: LoadLog) -> str:
     if trouble.subject.isdigit():
         numbered = (d.name for d in log.used if d.name.endswith(trouble.subject))
         return next(numbered, f"device {trouble.subject}")
+    if not log.used:
+        return trouble.subject
     return log.device_of(trouble.subject) if trouble.subject else ""
 
 

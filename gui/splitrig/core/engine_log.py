@@ -7,9 +7,10 @@ prefix such as `0.00.518.546 I srv ` may stand before each.
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
 
 from splitrig.core.engine_remarks import Remarked, read_remark
-from splitrig.core.split_troubles import PATTERNS, SUSPICIOUS
+from splitrig.core.trouble_patterns import PATTERNS, SUSPICIOUS
 from splitrig.core.units import MIB
 
 HOST = "host"
@@ -27,6 +28,8 @@ class BufferKind(StrEnum):
 class Mark(StrEnum):
     """Points an engine passes while it starts."""
 
+    BOUND = "bound"
+    """It has its port; nothing is loaded yet."""
     WEIGHTS = "weights"
     CONTEXT = "context"
     WARMUP = "warmup"
@@ -44,6 +47,7 @@ class TroubleKind(StrEnum):
     BAD_DEVICE = "bad device"
     RPC_UNREACHABLE = "rpc unreachable"
     RPC_LOST = "rpc lost"
+    RPC_VERSION = "rpc version"
     DEVICE_LOST = "device lost"
     MISSING_LIBRARY = "missing library"
     BAD_ARGUMENT = "bad argument"
@@ -53,6 +57,8 @@ class TroubleKind(StrEnum):
     MODEL_BROKEN = "model broken"
     MODEL_REFUSED = "model refused"
     NEEDS_FLASH = "needs flash attention"
+    PART_DIED = "part died"
+    OTHER = "other"
     DRAFT_REFUSED = "draft refused"
     PROJECTOR_REFUSED = "projector refused"
     PROJECTOR_UNFIT = "projector unfit"
@@ -125,12 +131,39 @@ class Trouble:
         subject: The device, file, option or port it names; may be empty.
         n_bytes: The size it names, bytes.
         text: The line.
+        message: What happened, one sentence, where the engine's own reader knows it; otherwise
+            `core.engine_failure` tells it from the kind.
+        hint: The way out that belongs to `message`.
     """
 
     kind: TroubleKind
     subject: str = ""
     n_bytes: int | None = None
     text: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """So much of the weights is read, 0–1."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """One line that says several things."""
+
+    events: tuple["LogEvent", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What an engine holds altogether, where it says no more (an Ollama that ran before), bytes."""
+
+    total_bytes: int
+    on_cards_bytes: int
 
 
 LogEvent = (
@@ -142,6 +175,9 @@ LogEvent = (
     | BuildNamed
     | Trouble
     | Remarked
+    | Progressed
+    | Placed
+    | Several
 )
 
 
@@ -160,6 +196,7 @@ class LoadLog:
         loaded: It said that the model is loaded; the last word before it answers.
         drafting: The draft model is being loaded, or is loaded.
         remarks: What it does otherwise than asked, each once.
+        placed: What it holds altogether, where it says no more.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -172,6 +209,7 @@ class LoadLog:
     before_draft: tuple[BufferSeen, ...] = ()
     drafting: bool = False
     remarks: tuple[Remarked, ...] = ()
+    placed: Placed | None = None
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -240,78 +278,16 @@ _MARKS = (
     ("llama_server: model loaded", Mark.LOADED),
 )
 _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
-    (kind, re.compile(pattern), unit)
-    for kind, pattern, unit in (
-        # the second part is the subject or the size, by the names of the groups
-        *((TroubleKind(value), pattern, "") for value, pattern in PATTERNS),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"allocating (?P<size>[\d.]+) MiB on device (?P<subject>\d+): \w*alloc\w* failed",
-            "MiB",
-        ),
-        (TroubleKind.OUT_OF_MEMORY, r"Device memory allocation of size (?P<size>\d+) failed", "B"),
-        (TroubleKind.OUT_OF_MEMORY, r"unable to allocate (?P<subject>\S+) buffer", ""),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"failed to allocate (?P<subject>\S+) buffer of size (?P<size>\d+)",
-            "B",
-        ),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"tensor \(\S+\) in a buffer \((?P<subject>[^)]+)\) that cannot run",
-            "",
-        ),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"ErrorOutOfDeviceMemory|(?i:cuda|rocm|hip) error: out of memory",
-            "",
-        ),
-        (TroubleKind.HOST_OUT_OF_MEMORY, r"std::bad_alloc|[Cc]annot allocate memory", ""),
-        (TroubleKind.PORT_TAKEN, r"couldn't bind HTTP server socket.* port: (?P<subject>\d+)", ""),
-        (TroubleKind.BAD_DEVICE, r"invalid device: (?P<subject>\S+)", ""),
-        (TroubleKind.RPC_UNREACHABLE, r"Failed to connect to (?P<subject>\S+)", ""),
-        (TroubleKind.RPC_LOST, r"Remote RPC server crashed", ""),
-        (TroubleKind.DEVICE_LOST, r"ErrorDeviceLost|CUDA error", ""),
-        (TroubleKind.NEEDS_FLASH, r"V cache (?:quantization )?requires flash_attn", ""),
-        (
-            TroubleKind.MISSING_LIBRARY,
-            r"error while loading shared libraries: (?P<subject>[^:]+):",
-            "",
-        ),
-        (TroubleKind.BAD_ARGUMENT, r"error: invalid argument: (?P<subject>\S+)", ""),
-        (
-            TroubleKind.BAD_ARGUMENT,
-            r"error while handling argument \"(?P<subject>[^\"]+)\"",
-            "",
-        ),
-        (TroubleKind.NOT_GGUF, r"failed to read magic|invalid magic", ""),
-        (TroubleKind.MODEL_MISSING, r"failed to open GGUF file|failed to open .*\.gguf", ""),
-        (
-            TroubleKind.UNKNOWN_ARCHITECTURE,
-            r"unknown model architecture: '(?P<subject>[^']*)'",
-            "",
-        ),
-        (
-            TroubleKind.MODEL_BROKEN,
-            r"(?P<subject>tensor '[^']+' data is not within the file bounds)",
-            "",
-        ),
-        (
-            TroubleKind.MODEL_BROKEN,
-            r"gguf_init_from_\w+: (?P<subject>.+)",
-            "",
-        ),
-        (TroubleKind.MODEL_REFUSED, r"error loading model: (?P<subject>.+)", ""),
-    )
+    (TroubleKind(value), re.compile(pattern), unit) for value, pattern, unit in PATTERNS
 )
-
-
-_SUSPICIOUS = re.compile(
-    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|not within|gguf_init|requires"
-    + SUSPICIOUS
-)
-"""Words of which every error line has one; spares the others the long list above."""
+_SUSPICIOUS = re.compile(SUSPICIOUS)
 MOST_TROUBLES = 16
+
+
+def endpoint_of(printed: str) -> str | None:
+    """The server a printed buffer belongs to, such as `127.0.0.1:50151`; `None` for a local one."""
+    remote = _REMOTE.fullmatch(printed)
+    return remote[2] if remote else None
 
 
 def read_line(line: str) -> LogEvent | None:
@@ -369,14 +345,25 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case LayerAssigned():
             before = () if event.layer == 0 else log.layers
             return log if log.drafting else replace(log, layers=(*before, event))
+        case Passed():
+            return _passed(log, event.mark)
+        case Several():
+            return reduce(add_event, event.events, log)
+        case _:
+            return _noted(log, event)
+
+
+def _noted(log: LoadLog, event: LogEvent) -> LoadLog:
+    match event:
         case BuildNamed():
             return replace(log, build=event.build)
+        case Placed():
+            return replace(log, placed=event)
         case Trouble():
             return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
         case Remarked():
             return replace(log, remarks=tuple(dict.fromkeys((*log.remarks, event))))
-        case Passed():
-            return _passed(log, event.mark)
+    return log
 
 
 def _with_buffer(buffers: tuple[BufferSeen, ...], seen: BufferSeen) -> tuple[BufferSeen, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from splitrig.core.engine import (
     Buffers,
     Dialect,
+    EngineKind,
     EngineStatus,
     Failure,
     LaunchRequest,
@@ -23,13 +24,19 @@ from splitrig.core.engine_log import (
     LogEvent,
     Mark,
     Passed,
+    Placed,
+    Progressed,
+    Several,
     add_event,
 )
+from splitrig.core.ollama import not_honoured
 from splitrig.core.plan import DevicePlan, Plan
-from splitrig.core.units import MIB, mib_text
+from splitrig.core.units import MIB, mib_text, size_text
 
 LOG_STEP_BYTES = round(0.0101 * MIB)
 """The log rounds to 0.01 MiB, twice where a device has two caches."""
+ROUNDED = 8 * MIB
+"""An engine whose plan is an estimate writes its sizes in hundredths of a GiB."""
 HOST = "host"
 
 
@@ -113,7 +120,33 @@ class Broken:
     failure: Failure
 
 
-EngineEvent = Begun | Spawned | Logged | Advanced | Healthy | Counted | StopAsked | Exited | Broken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarting:
+    """The run ended and the engine is to be started again.
+
+    Attributes:
+        time_s: `time.monotonic()`.
+        end: How it ended.
+        sentence: When it is started again.
+    """
+
+    time_s: float
+    end: Exited | Broken
+    sentence: str
+
+
+EngineEvent = (
+    Restarting
+    | Begun
+    | Spawned
+    | Logged
+    | Advanced
+    | Healthy
+    | Counted
+    | StopAsked
+    | Exited
+    | Broken
+)
 
 _LOADING = (Phase.STARTING, Phase.LOADING)
 _STEP_AFTER = {
@@ -137,17 +170,41 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             )
         case StopAsked() if status.phase in (*_LOADING, Phase.READY):
             return replace(status, phase=Phase.STOPPING, step="", step_since_s=None)
-        case Exited() if status.phase.active:
-            return _exited(status, event)
-        case Broken() if status.phase.active:
-            if status.phase is Phase.STOPPING:
-                return _ended(status, Phase.STOPPED)
-            return replace(_ended(status, Phase.FAILED), failure=event.failure)
+        case Exited() | Broken() | Restarting() if status.phase.active:
+            return _over(status, event)
         case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
             return _observed(status, event)
         case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
     return status
+
+
+def _over(status: EngineStatus, event: Exited | Broken | Restarting) -> EngineStatus:
+    match event:
+        case Exited():
+            return _exited(status, event)
+        case Restarting():
+            return _restarting(status, event)
+        case Broken() if status.phase is Phase.STOPPING:
+            return _ended(status, Phase.STOPPED)
+        case Broken():
+            return replace(_ended(status, Phase.FAILED), failure=event.failure)
+
+
+def _restarting(status: EngineStatus, event: Restarting) -> EngineStatus:
+    """The next start of the same; nothing of it when the user wanted it gone meanwhile."""
+    ended = step(status, event.end)
+    if ended.failure is None:
+        return ended
+    return EngineStatus(
+        slot=status.slot,
+        phase=Phase.STARTING,
+        request=status.request,
+        plan=status.plan,
+        restart=f"{ended.failure.message} {event.sentence}",
+        step="process",
+        step_since_s=event.time_s,
+    )
 
 
 def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> EngineStatus:
@@ -181,9 +238,15 @@ def _observed(status: EngineStatus, event: Logged | Counted) -> EngineStatus:
 
 
 def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
+    if isinstance(event.event, Several):
+        for one in event.event.events:
+            status = _logged(status, replace(event, event=one))
+        return status
+    if isinstance(event.event, Progressed):
+        return step(status, Advanced(share=event.event.share))
     log = add_event(status.log, event.event)
     status = replace(status, log=log, build=log.build or status.build)
-    if isinstance(event.event, BufferSeen | LayerAssigned):
+    if isinstance(event.event, BufferSeen | LayerAssigned | Placed):
         layers = _named_layers(log)
         status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
         if status.phase is Phase.READY:
@@ -235,6 +298,10 @@ def _judged(status: EngineStatus) -> EngineStatus:
         # no card holds whole layers, and none is told of by itself
         return replace(status, mismatches=(), layers={})
     wrong = compare(status.plan, status.device_names, status.actual)
+    if status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED:
+        return replace(status, mismatches=_off_the_cards(status.log))
+    if status.request is not None and status.request.engine is EngineKind.OLLAMA:
+        wrong = (*_ratio_lost(status, status.plan), *wrong)
     layers = _named_layers(status.log)
     if not layers and not wrong:
         # Layers lie on the cards in order, so the same bytes on each are the same layers.
@@ -307,6 +374,26 @@ def is_shared(names: Container[str]) -> bool:
     return TOGETHER in names or ROWS in names
 
 
+def _ratio_lost(status: EngineStatus, plan: Plan) -> tuple[str, ...]:
+    """That weights lie elsewhere although Ollama was given a ratio, which it may not know."""
+    pairs = zip(status.device_names, plan.devices, strict=False)
+    moved = any(
+        abs((status.actual.get(name, Buffers()).model_bytes or 0) - device.model_bytes)
+        > LOG_STEP_BYTES
+        for name, device in pairs
+    )
+    return (not_honoured(status.build, plan.split),) if moved and len(plan.devices) > 1 else ()
+
+
+def _off_the_cards(log: LoadLog) -> tuple[str, ...]:
+    """What an engine that chose by itself keeps in the computer's memory."""
+    placed = log.placed
+    if placed is None or placed.on_cards_bytes >= placed.total_bytes:
+        return ()
+    off, total = placed.total_bytes - placed.on_cards_bytes, placed.total_bytes
+    return (f"{size_text(off)} of {size_text(total)} lie in the computer's memory.",)
+
+
 def compare(
     plan: Plan, device_names: tuple[str, ...], actual: Mapping[str, Buffers]
 ) -> tuple[str, ...]:
@@ -316,7 +403,7 @@ def compare(
     """
     found = []
     for name, device in zip(device_names, plan.devices, strict=False):
-        found += _differences(name, device, actual.get(name, Buffers()))
+        found += _differences(name, device, actual.get(name, Buffers()), plan.tolerance)
     strangers = [name for name in actual if name not in (*device_names, HOST)]
     for name in strangers:
         n_bytes = (actual[name].model_bytes or 0) + (actual[name].kv_bytes or 0)
@@ -325,7 +412,7 @@ def compare(
     return tuple(found)
 
 
-def _differences(name: str, device: DevicePlan, has: Buffers) -> list[str]:
+def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) -> list[str]:
     shown = device.name if device.name == name else f"{device.name} ({name})"
     return [
         f"{shown} carries {mib_text(got)} MiB of {what}, planned were {mib_text(planned)}."
@@ -333,5 +420,5 @@ def _differences(name: str, device: DevicePlan, has: Buffers) -> list[str]:
             ("weights", device.model_bytes, has.model_bytes or 0),
             ("KV cache", device.kv_bytes, has.kv_bytes or 0),
         )
-        if abs(got - planned) > LOG_STEP_BYTES
+        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance, ROUNDED * (tolerance > 0))
     ]

@@ -4,13 +4,14 @@ Where it cannot do something the reason is said here, in the words the window sh
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
+from splitrig.core.ollama import follows_ratio
 from splitrig.core.split_mode import LAYER
 from splitrig.core.words import listed
 
@@ -72,6 +73,8 @@ class EngineRules:
         one_cache_type: Keys and values of the KV cache have the same type.
         lends: It can use cards that the processor lends, as on the demo rig.
         no_network: Why it must not be opened to other machines; empty where it may.
+        no_remote: Why it cannot use cards of other machines over llama.cpp's RPC; empty where it
+            can.
         only_on: The one system it runs on, as `sys.platform`; empty for all.
     """
 
@@ -87,6 +90,7 @@ class EngineRules:
     one_cache_type: bool = False
     lends: bool = True
     no_network: str = ""
+    no_remote: str = ""
     only_on: str = ""
 
     @property
@@ -117,6 +121,8 @@ RULES = {
     EngineKind.LLAMA_CPP_PYTHON: EngineRules(
         kind=EngineKind.LLAMA_CPP_PYTHON,
         says="reads GGUF files, splits by layers, from Python",
+        no_remote="llama.cpp's own server uses cards of other machines, and notices when one is "
+        "lost; choose it for them.",
         knobs=frozenset(Knob) - {Knob.REQUESTS, Knob.EXPERTS, *_FILES, Knob.EXTRA},
         refusals=(
             (Knob.REQUESTS, _ALONE),
@@ -125,17 +131,17 @@ RULES = {
     ),
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
-        says="its own models, splits by layers",
-        reads=Reads.STORE,
+        says="reads GGUF files and its own models, splits by layers",
         split_modes=("layer",),
         knobs=frozenset(Knob) - FOLDED,
         refusals=_closed(_OLLAMA, *sorted(FOLDED)),
-        one_cache_type=True,
+        no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
         kind=EngineKind.OLLAMA_ATTACHED,
         says="a server that already runs",
+        no_remote="Whoever started this Ollama chose its cards.",
         ratio=Ratio.NONE,
         no_ratio="This Ollama was started by somebody else, who chose its cards and their shares.",
         picks_cards=False,
@@ -158,6 +164,7 @@ RULES = {
     EngineKind.VLLM: EngineRules(
         kind=EngineKind.VLLM,
         says="Hugging Face folders, tensor and pipeline parallel",
+        no_remote="vLLM joins machines with Ray, not with llama.cpp's RPC.",
         ratio=Ratio.STAGES,
         reads=Reads.FOLDER,
         split_modes=("tensor", "pipeline"),
@@ -173,8 +180,6 @@ RULES = {
         only_on="linux",
     ),
 }
-FIRST_OLLAMA_WITH_RATIO = (0, 30)
-"""From here on Ollama runs llama-server, which reads the ratio from its environment."""
 
 
 def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
@@ -185,15 +190,15 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
         build: What it says of itself; `None` when it was not asked yet.
     """
     rules = RULES[kind]
-    if kind is EngineKind.OLLAMA and build is not None:
-        version = version_of(build)
-        if version is not None and version < FIRST_OLLAMA_WITH_RATIO:
-            return replace(
-                rules,
-                ratio=Ratio.NONE,
-                no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
-                "The choice of cards and of layers holds.",
-            )
+    if kind is EngineKind.OLLAMA and build is not None and not follows_ratio(build):
+        return replace(
+            rules,
+            ratio=Ratio.NONE,
+            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
+            "The choice of cards and of layers holds.",
+            one_cache_type=True,
+            lends=False,
+        )
     return rules
 
 
@@ -246,12 +251,19 @@ def refused(rules: EngineRules, request: LaunchRequest) -> str:
         Knob.EXTRA: bool(request.extra_arguments),
         Knob.SPLIT_MODE: plan.split_mode != LAYER,
     }
-    for knob, wanted in asked.items():
-        if wanted and knob not in rules.knobs:
-            return f"{WORDS[knob]}: {rules.refusal(knob)}"
+    if why := closed(rules, asked):
+        return why
     if asked[Knob.SPLIT_MODE] and plan.split_mode not in rules.split_modes:
         modes = listed([mode for mode in rules.split_modes if mode != plan.split_mode])
         return f"{rules.name} knows no split mode {plan.split_mode}, only {modes}."
+    return ""
+
+
+def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:
+    """The first setting that is asked for and that an engine does not have; empty without one."""
+    for knob, wanted in asked.items():
+        if wanted and knob not in rules.knobs:
+            return f"{WORDS[knob]}: {rules.refusal(knob)}"
     return ""
 
 

@@ -25,8 +25,14 @@ def kind_of(status: EngineStatus) -> EngineKind:
 
 
 def engine_name(status: EngineStatus) -> str:
-    """'llama.cpp'."""
-    return NAMES[kind_of(status)]
+    """'llama.cpp'; an Ollama is an Ollama, whoever started it."""
+    kind = kind_of(status)
+    return NAMES[EngineKind.OLLAMA if kind is EngineKind.OLLAMA_ATTACHED else kind]
+
+
+def log_name(status: EngineStatus) -> str:
+    """'llama.cpp 1', where lines of several engines stand together."""
+    return f"{engine_name(status)} {status.slot}"
 
 
 def model_stem(status: EngineStatus) -> str:

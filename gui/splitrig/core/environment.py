@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from splitrig.core.engine import EngineKind
+from splitrig.core.gpu import Note, Severity
 from splitrig.core.secret import shown_value
 from splitrig.core.words import listed
 
@@ -187,6 +188,21 @@ class EngineEnvironment:
     variables: Mapping[str, str] = field(repr=False)
     replaced: tuple[Replaced, ...] = ()
     kept: tuple[Kept, ...] = ()
+
+
+def environment_note(replaced: Iterable[Replaced], engine: EngineKind) -> Note | None:
+    """What an engine does not get of the inherited environment, as one note; `None` for nothing."""
+    told = [one for one in replaced if engine in one.engines]
+    if not told:
+        return None
+    names = listed([one.name for one in told])
+    return Note(
+        id="environment-replaced",
+        severity=Severity.INFO,
+        message=f"{names} {'is' if len(told) == 1 else 'are'} set in your environment, and "
+        "replaced for the engine.",
+        detail=" ".join(one.sentence for one in told),
+    )
 
 
 def engine_environment(

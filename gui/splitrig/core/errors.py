@@ -42,6 +42,10 @@ class ArgumentError(EngineError):
     """An extra argument for an engine cannot be passed on."""
 
 
+class EngineMissingError(EngineError):
+    """No engine of this kind was found at all; the window offers to get one."""
+
+
 class ChatError(SplitRigError):
     """A request to a running engine failed."""
 

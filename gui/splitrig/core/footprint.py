@@ -50,12 +50,14 @@ class Backend(StrEnum):
     ROCM = "rocm"
     VULKAN = "vulkan"
     RPC = "rpc"
+    RPC_PADDED = "rpc-padded"
+    """A card of another machine that pads as CUDA does."""
     CPU = "cpu"
 
     @property
     def pads_rows(self) -> bool:
         """Quantised rows get room up to 512 elements (ggml-cuda, which also serves ROCm)."""
-        return self in (Backend.CUDA, Backend.ROCM)
+        return self in (Backend.CUDA, Backend.ROCM, Backend.RPC_PADDED)
 
     @property
     def pipelined(self) -> bool:

@@ -160,6 +160,15 @@ def orphan_sentence(orphan: Orphan, now: datetime) -> str:
     return f"An engine of an earlier run ({record.name}, started {when}) still holds {holds}."
 
 
+def orphans_sentence(orphans: Sequence[Orphan], now: datetime) -> str:
+    """The same for several: the first one, and how many there are besides."""
+    first = orphan_sentence(orphans[0], now)
+    more = len(orphans) - 1
+    if not more:
+        return first
+    return f"{first} {more} more {'is' if more == 1 else 'are'} left as well."
+
+
 def freed_sentence(freed: Freed) -> str:
     """What was ended and what that gave back."""
     name = freed.record.name

@@ -140,6 +140,8 @@ class Plan:
         notes: Sentences on what the plan assumes or cannot know.
         split_mode: How the layers are divided.
         has_draft: A draft model is counted in.
+        tolerance: Share of the planned bytes by which an engine may differ without being told
+            of: 0 where weights and KV cache are exact.
     """
 
     devices: tuple[DevicePlan, ...]
@@ -149,6 +151,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     split_mode: str = LAYER
     has_draft: bool = False
+    tolerance: float = 0.0
 
     @property
     def tightest(self) -> DevicePlan | None:

@@ -51,6 +51,30 @@ class EngineSettings(_Section):
             json_schema_extra={"file": True},
         ),
     ] = None
+    vllm: Annotated[
+        Path | None,
+        Field(
+            title="vLLM",
+            description="The `vllm` command of its environment. Empty: the one on PATH.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    ollama: Annotated[
+        Path | None,
+        Field(
+            title="ollama",
+            description="Empty: the one on PATH, else the one in its usual place.",
+            json_schema_extra={"file": True},
+        ),
+    ] = None
+    ollama_url: Annotated[
+        str,
+        Field(
+            title="Address of a running Ollama",
+            description="Empty: what OLLAMA_HOST says, else http://127.0.0.1:11434.",
+            max_length=300,
+        ),
+    ] = ""
     start_timeout_s: Annotated[
         int,
         Field(
@@ -61,6 +85,22 @@ class EngineSettings(_Section):
             json_schema_extra={"unit": "s"},
         ),
     ] = 600
+    restart_on_crash: Annotated[
+        bool,
+        Field(
+            title="Start again after a crash",
+            description="After 2 s, then 4, 8 and so on; never after a start that failed.",
+        ),
+    ] = False
+    restart_tries: Annotated[
+        int,
+        Field(
+            title="Restarts in a row",
+            description="Five minutes of work are a new beginning.",
+            ge=1,
+            le=20,
+        ),
+    ] = 5
 
 
 class TelemetrySettings(_Section):
@@ -86,8 +126,20 @@ class Settings(_Section):
     engine: Annotated[EngineSettings, Field(title="Engine")] = EngineSettings()
     telemetry: Annotated[TelemetrySettings, Field(title="Readings")] = TelemetrySettings()
     recent_models: list[Path] = Field(default_factory=list)
+    remote_endpoints: list[str] = Field(default_factory=list)
 
     def with_recent(self, model: Path, *, most: int = 8) -> "Settings":
         """A copy with `model` first among the recently used ones."""
         recent = [model, *(p for p in self.recent_models if p != model)][:most]
         return self.model_copy(update={"recent_models": recent})
+
+    def with_remote(self, endpoint: str) -> "Settings":
+        """A copy that remembers this RPC server, in its place if it is known already."""
+        if endpoint in self.remote_endpoints:
+            return self
+        return self.model_copy(update={"remote_endpoints": [*self.remote_endpoints, endpoint]})
+
+    def without_remote(self, endpoint: str) -> "Settings":
+        """A copy that has forgotten this RPC server."""
+        rest = [known for known in self.remote_endpoints if known != endpoint]
+        return self.model_copy(update={"remote_endpoints": rest})

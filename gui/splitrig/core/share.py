@@ -23,6 +23,11 @@ def is_open(host: str) -> bool:
     return not (host.startswith("127.") or host in ("localhost", "::1"))
 
 
+def own_address(host: str) -> str:
+    """Where this machine itself reaches an engine that listens on `host`."""
+    return LOOPBACK if host in (EVERYWHERE, "localhost") else host
+
+
 def network_urls(host: str, port: int, addresses: Sequence[str]) -> tuple[str, ...]:
     """Addresses under which other machines find the engine.
 

@@ -12,7 +12,7 @@ from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import HostPlan, Plan, PlanRequest
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.mailbox import Mailbox
 
 REQUEST = LaunchRequest(model=Path("m.gguf"), plan=PlanRequest())
@@ -127,13 +127,26 @@ def test_a_start_that_cannot_be_tried_is_an_error_and_changes_nothing(s: Setup) 
     assert s.bridge.shown == DRAFT
 
 
-def test_lines_say_whose_they_are(s: Setup) -> None:
-    got: list[EngineLogLines] = []
-    s.bridge.lines_added.connect(got.append)
-    s.mailbox.post(EngineLogLines(("a", "b"), 2))
+def test_lines_say_whose_they_are_and_how_many_are_missing(s: Setup) -> None:
+    got: list[tuple[EngineLogLines, int]] = []
+    s.bridge.lines_added.connect(lambda news, skipped: got.append((news, skipped)))
+    first, second = EngineLogLines(("a", "b"), 2), EngineLogLines(("z",), 2, 100)
+    s.mailbox.post(first)
+    s.mailbox.post(second)
     s.pump.drain()
-    assert got == [EngineLogLines(("a", "b"), 2)]
-    assert list(s.bridge.lines) == ["a", "b"]
+    assert got == [(first, 0), (second, 98)]
+
+
+def test_every_status_is_told_of_whichever_engine_is_shown(s: Setup) -> None:
+    told: list[EngineStatus] = []
+    s.bridge.told.connect(told.append)
+    statuses = [EngineStatus(slot=2, phase=Phase.READY), EngineStatus(slot=5)]
+    for status in statuses:
+        s.mailbox.post(status)
+    s.pump.drain()
+    assert told == statuses
+    assert s.bridge.status_of(2) is statuses[0]
+    assert s.bridge.status_of(7) == EngineStatus(slot=7)
 
 
 def test_the_shown_status_is_the_last_one(s: Setup) -> None:

@@ -41,7 +41,7 @@ def test_a_model_is_read_with_the_projectors_beside_it(
     projector = tmp_path / "mmproj-f16.gguf"
     projector.touch()
     read: list[object] = []
-    bridge.model_read.connect(read.append)
+    bridge.model_read.connect(lambda model, _name: read.append(model))
     with qtbot.waitSignal(bridge.projectors_found, timeout=5000) as found:
         bridge.read(model)
     assert found.args == [(projector,)]

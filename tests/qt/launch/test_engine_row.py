@@ -2,10 +2,13 @@
 
 import pytest
 from launch_samples import make_model, make_rig
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import EngineKind, LaunchRequest
-from splitrig.core.errors import EngineError
+from splitrig.core.environment import inherited_notes
+from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.plan import Plan
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.theme import Theme
@@ -70,6 +73,7 @@ def test_settings_it_does_not_take_are_closed_with_the_reason(page: LaunchPage) 
 def test_an_engine_with_one_type_for_the_cache_keeps_both_alike(page: LaunchPage) -> None:
     knobs = page.editor.knobs
     choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
     knobs.keys.setCurrentText("q8_0")
     assert not knobs.values.isEnabled()
     assert (page.planner.knobs.cache_type_k, page.planner.knobs.cache_type_v) == ("q8_0", "q8_0")
@@ -113,6 +117,26 @@ def test_an_engine_that_is_not_there_says_what_to_do(page: LaunchPage) -> None:
     assert not page.editor.start.isEnabled()
 
 
+def test_where_no_llama_cpp_is_there_is_a_way_to_one(page: LaunchPage, qtbot: QtBot) -> None:
+    row = page.editor.model.engine
+    assert not row.get.isVisible()
+    missing = EngineMissingError("No llama-server was found.", "Get one.")
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, missing)
+    assert row.get.isVisible()
+    with qtbot.waitSignal(page.builds_requested):
+        QTest.mouseClick(row.get, Qt.MouseButton.LeftButton)
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, EngineError("It does not start."))
+    assert not row.get.isVisible()
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b11118", None)
+    assert not row.get.isVisible()
+
+
+def test_other_engines_are_not_got_there(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, None, EngineMissingError("No ollama was found."))
+    assert not page.editor.model.engine.get.isVisible()
+
+
 def test_news_of_another_engine_change_nothing(page: LaunchPage) -> None:
     page.show_engine_found(EngineKind.OLLAMA, None, EngineError("It is not there."))
     assert page.editor.model.engine.button.text() == "llama.cpp"
@@ -124,5 +148,18 @@ def test_the_demo_rig_is_for_engines_that_can_use_lent_cards(theme: Theme, qtbot
     qtbot.addWidget(page)
     page.show_rig(make_rig(demo=True))
     page.show_model(make_model())
-    choose(page, EngineKind.OLLAMA_ATTACHED)
+    choose(page, EngineKind.VLLM)
     assert "cannot use the demo rig" in page.editor.words.text()
+
+
+def test_what_the_environment_would_have_changed_is_told(page: LaunchPage, qtbot: QtBot) -> None:
+    replaced, _ = inherited_notes({"CUDA_VISIBLE_DEVICES": "1"})
+    page.show_environment(replaced)
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    more = page.editor.plan.notes.more
+
+    def told() -> bool:
+        more.setChecked(True)
+        return any("CUDA_VISIBLE_DEVICES" in n.title for n in page.editor.plan.notes.notices)
+
+    qtbot.waitUntil(told, timeout=2000)

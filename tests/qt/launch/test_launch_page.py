@@ -327,8 +327,11 @@ def test_a_dropped_file_is_asked_for(page: LaunchPage, tmp_path: Path, qtbot: Qt
     assert chosen.args == [file]
 
 
-def test_a_dropped_folder_is_refused(page: LaunchPage, tmp_path: Path) -> None:
-    assert not drop(page, tmp_path)
+def test_a_dropped_folder_is_read_as_a_model_folder(page: LaunchPage, tmp_path: Path) -> None:
+    chosen: list[Path] = []
+    page.model_chosen.connect(chosen.append)
+    assert drop(page, tmp_path)
+    assert chosen == [tmp_path]
 
 
 def test_a_broken_file_is_told_and_changes_nothing(page: LaunchPage) -> None:

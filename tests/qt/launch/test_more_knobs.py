@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
+from tests.unit.core.hf_samples import model as hf_model
 
 from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, EngineStatus, Failure, LaunchRequest, Phase
@@ -504,3 +505,18 @@ def test_a_doubt_about_the_architecture_is_told(page: LaunchPage) -> None:
     (note,) = more_remarks(page.planner.knobs, olmoe, page.planner.extra)
     assert "olmoe" in note.message
     assert "layer split instead" in note.detail
+
+
+def test_a_folder_keeps_nothing_that_belongs_to_a_gguf_file(page: LaunchPage) -> None:
+    asked: list[Path] = []
+    page.more.draft_chosen.connect(lambda path, _model: asked.append(path))
+    page.show_model(make_mixture())
+    page.more.show_draft(DRAFT)
+    page.more.show_projector(PROJECTOR)
+    page.more.experts.setValue(8)
+    page.show_folder(hf_model())
+    knobs = page.planner.knobs
+    assert (knobs.n_cpu_moe, knobs.draft, knobs.projector) == (0, None, None)
+    assert not page.more.experts.isVisible()
+    page.more.draft.chosen.emit(DRAFT.path)
+    assert asked == []

@@ -1,11 +1,12 @@
 from pathlib import Path
 
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.settings import Appearance, Settings
 from splitrig.views.settings.page import SettingsPage
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.switch import Switch
 
 
 def control(page: SettingsPage, name: str) -> QWidget:
@@ -48,3 +49,28 @@ def test_a_path_without_a_file_is_marked_and_not_taken(
         edit.setText(str(there))
         edit.editingFinished.emit()
     assert told.args[0].engine.llama_server == there
+
+
+def test_what_is_on_or_off_is_a_switch(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    switch = control(page, "Start again after a crash")
+    assert isinstance(switch, Switch)
+    assert not switch.isChecked()
+    with qtbot.waitSignal(page.changed) as told:
+        switch.click()
+    assert told.args[0].engine.restart_on_crash is True
+    tries = control(page, "Restarts in a row")
+    assert isinstance(tries, QSpinBox)
+    assert (tries.value(), tries.minimum(), tries.maximum()) == (5, 1, 20)
+
+
+def test_a_line_of_text_is_taken_without_the_blanks_around_it(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    edit = control(page, "Address of a running Ollama")
+    assert isinstance(edit, QLineEdit)
+    with qtbot.waitSignal(page.changed) as told:
+        edit.setText(" 127.0.0.1:8888 ")
+        edit.editingFinished.emit()
+    assert told.args[0].engine.ollama_url == "127.0.0.1:8888"

@@ -47,6 +47,11 @@ def test_a_choice_tells_only_what_the_user_chose(theme: Theme, qtbot: QtBot) -> 
     QTest.mouseClick(choice.findChildren(QPushButton)[2], Qt.MouseButton.LeftButton)
     QTest.mouseClick(choice.findChildren(QPushButton)[2], Qt.MouseButton.LeftButton)
     assert chosen == [2]
+    choice.set_label(0, "60 s")
+    assert choice.current == 2
+    assert choice.labels == ("60 s", "5 min", "15 min")
+    choice.set_hint(0, "The last minute")
+    assert choice.findChildren(QPushButton)[0].toolTip() == "The last minute"
     choice.set_choice_enabled(0, "not now")
     assert not choice.findChildren(QPushButton)[0].isEnabled()
 

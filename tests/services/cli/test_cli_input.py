@@ -376,10 +376,12 @@ def test_a_hanging_tool_does_not_outlive_the_command_that_asked_it(
 def test_serve_stops_at_once_while_a_tool_or_an_rpc_server_hangs(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    def stop_after(sign: str, *arguments: str, **extra: str) -> list[dict[str, object]]:
+    def stop_after(
+        there: Callable[[psutil.Process], bool], *arguments: str, **extra: str
+    ) -> list[dict[str, object]]:
         with begin("serve", "--model", MODEL, "--json", *arguments, **extra) as program:
             me = psutil.Process(program.pid)
-            wait_for(lambda: any(sign in line(p) for p in me.children(recursive=True)), 10)
+            wait_for(lambda: there(me), 10)
             begun = time.monotonic()
             program.send_signal(number)
             out, err = program.communicate(timeout=20)
@@ -389,12 +391,21 @@ def test_serve_stops_at_once_while_a_tool_or_an_rpc_server_hangs(
         return [json.loads(news) for news in out.splitlines()]
 
     script(tmp_path / "rocm-smi", "sleep 4321")
-    told = stop_after("4321", PATH=f"{tmp_path}:/usr/bin:/bin")
+    told = stop_after(
+        lambda me: any("4321" in line(p) for p in me.children(recursive=True)),
+        PATH=f"{tmp_path}:/usr/bin:/bin",
+    )
     assert [news["event"] for news in told] == ["stopped"]
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        told = stop_after("--list-devices", "--rpc", f"127.0.0.1:{mute.getsockname()[1]}")
+        port = mute.getsockname()[1]
+        # nothing is run to ask it: a second client could end a server
+        told = stop_after(
+            lambda me: any(c.raddr and c.raddr.port == port for c in me.net_connections("tcp")),
+            "--rpc",
+            f"127.0.0.1:{port}",
+        )
     assert [news["event"] for news in told] == ["stopped"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.services.cli.run_cli import splitrig
+from tests.support.fake_vllm import make_model
 from tests.support.tiny_models import EXPERT_TENSOR_BYTES, write_mixture, write_projector
 
 from splitrig.cli.extra import parted
@@ -29,9 +30,9 @@ def plan(*arguments: str, model: str = MODEL) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def sentence(*arguments: str) -> str:
+def sentence(*arguments: str, model: str = MODEL) -> str:
     """What is said of arguments that make no sense."""
-    done = splitrig("plan", "--model", MODEL, "--free-mib", "24000,10000", *arguments)
+    done = splitrig("plan", "--model", model, "--free-mib", "24000,10000", *arguments)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -136,3 +137,26 @@ def test_a_refused_argument_is_told_before_anything_starts() -> None:
 def test_a_split_that_the_cards_do_not_allow_is_told_before_anything_starts() -> None:
     (failed,) = events("--model", MODEL, "--split-mode", "row")
     assert "not on RPC" in failed["message"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "arguments", "words"),
+    [
+        ("llama-cpp-python", ("--", "--alias", "x"), "Extra arguments: The server of llama-cpp"),
+        ("llama-cpp-python", ("--mmproj", "no.gguf"), "Projector: The server of llama-cpp"),
+        ("ollama", ("--split-mode", "tensor"), "Split mode: Ollama has no setting"),
+        ("vllm", ("--cpu-moe",), "Experts on the processor: vLLM has no such setting"),
+    ],
+)
+def test_what_an_engine_would_leave_out_is_refused(
+    engine: str, arguments: tuple[str, ...], words: str
+) -> None:
+    (failed,) = events("--engine", engine, "--model", MODEL, *arguments)
+    assert failed["message"].startswith(words)
+    assert "llama.cpp" in failed["hint"]
+
+
+def test_a_folder_takes_nothing_that_only_llama_cpp_has(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "Llama-8B")
+    said = sentence("--model-draft", MODEL, model=str(folder))
+    assert "Draft model: vLLM has no such setting." in said

@@ -20,10 +20,13 @@ from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
+from splitrig.core.restart import RestartPolicy
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.services.engines.engines import DevicesFound, Engines
-from splitrig.services.engines.supervisor import EngineLogLines, Supervisor
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.meter import EngineMetered
+from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
@@ -76,9 +79,11 @@ class Watched:
     supervisor: Supervisor
     engines: Engines
     mailbox: Mailbox
+    records: Path
     statuses: list[EngineStatus] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     found: list[DevicesFound] = field(default_factory=list)
+    metered: list[EngineMetered] = field(default_factory=list)
 
     def start(self, request: LaunchRequest, plan: Plan) -> None:
         self.supervisor.start(request, plan, Rig(time_s=time.monotonic()))
@@ -99,6 +104,8 @@ class Watched:
                     self.lines += item.lines
                 case DevicesFound():
                     self.found.append(item)
+                case EngineMetered():
+                    self.metered.append(item)
                 case _:
                     raise AssertionError(item)
 
@@ -138,9 +145,13 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         chosen = settings or EngineSettings(llama_server=binary)
         engines = Engines(mailbox, chosen, extra_env=extra_env)
         supervisor = Supervisor(
-            mailbox, engines, log_dir=tmp_path / "logs", start_timeout_s=start_timeout_s
+            mailbox,
+            engines,
+            log_dir=tmp_path / "logs",
+            start_timeout_s=start_timeout_s,
+            records=tmp_path / "running",
         )
-        made.append(Watched(supervisor, engines, mailbox))
+        made.append(Watched(supervisor, engines, mailbox, tmp_path / "running"))
         return made[-1]
 
     yield make
@@ -162,10 +173,17 @@ def fake(tmp_path: Path) -> Path:
 def start_fake(watch: Watch, fake: Path, tmp_path: Path) -> Callable[..., Watched]:
     """Start the fake engine in a mode."""
 
-    def start(mode: str, *, port: int = 0, start_timeout_s: float = 60) -> Watched:
+    def start(
+        mode: str,
+        *,
+        port: int = 0,
+        start_timeout_s: float = 60,
+        restart: RestartPolicy | None = None,
+    ) -> Watched:
         watched = watch(
             fake, {"FAKE_MODE": mode, "FAKE_SEEN": str(tmp_path / "seen")}, start_timeout_s
         )
+        watched.supervisor.restart = restart or RestartPolicy()
         request, plan = planned(1.0, names=("CUDA0",))
         watched.start(
             LaunchRequest(

@@ -1,6 +1,7 @@
 """Stands in for llama-server where the real one cannot be made to misbehave.
 
-`FAKE_MODE` says how: `ready`, `dies` (ready, then exit code 9), `silent` (never healthy),
+`FAKE_MODE` says how: `ready`, `dies` (exit code 9 after its first answer), `crashes` (the same
+some time later), `silent` (never healthy),
 `stubborn` (silent, and deaf to SIGTERM), `port-once` (its first port is taken), `flood`.
 `FAKE_SLOW` names an option, such as `--help`, that it takes a minute to answer.
 """
@@ -8,6 +9,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -37,6 +39,8 @@ class Health(BaseHTTPRequestHandler):
         if MODE == "dies":
             self.wfile.flush()
             os._exit(9)
+        if MODE == "crashes":
+            threading.Timer(0.3, os._exit, (9,)).start()
 
     def log_message(self, *_arguments: object) -> None:
         return
@@ -55,7 +59,10 @@ def main() -> None:
         print("Available devices:")
         print(os.environ.get("FAKE_DEVICES", ""))
         return
-    port = int(sys.argv[sys.argv.index("--port") + 1])
+    serve(int(sys.argv[sys.argv.index("--port") + 1]))
+
+
+def serve(port: int) -> None:
     seen = Path(os.environ["FAKE_SEEN"])
     with seen.open("a") as file:
         file.write(f"{port}\n")
@@ -65,6 +72,8 @@ def main() -> None:
     if MODE == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("load_tensors: loading model tensors, this can take a while...", flush=True)
+    if MODE == "crashes":
+        print("llama_server: model loaded", flush=True)
     for _ in range(200_000 if MODE == "flood" else 0):
         print("a line of the engine's log that says nothing at all, again and again")
     if MODE in ("silent", "stubborn"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psutil
 from tests.services.engines.processes import wait_for
 
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.process import EngineProcess, launch
 
 STUBBORN = "trap '' TERM INT HUP; while :; do sleep 0.1; done"

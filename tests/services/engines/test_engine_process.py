@@ -14,7 +14,7 @@ from tests.services.engines.guarded import STUBBORN, Start, sh
 from tests.services.engines.processes import running, seconds_until_gone, wait_for
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import PARTS, LogFile
 from splitrig.services.engines.process import launch
 
 if sys.platform == "win32":
@@ -172,7 +172,7 @@ def test_a_flood_of_output_keeps_memory_flat(start: Start, tmp_path: Path) -> No
         seen += len(lines)
         peak = max(peak, psutil.Process().memory_info().rss)
 
-    log = LogFile(tmp_path / "engine.log", most_bytes=2**20)
+    log = LogFile(tmp_path, "engine", part_bytes=2**20)
     script = "yes 'a line of some fifty characters from the engine 1' | head -c 50000000;"
     script += "head -c 20000000 /dev/zero"
     process = launch(sh(script), dict(os.environ), count, log)
@@ -182,8 +182,9 @@ def test_a_flood_of_output_keeps_memory_flat(start: Start, tmp_path: Path) -> No
     assert seen > 900_000
     assert peak - before < 20e6
     files = list(tmp_path.iterdir())
-    assert len(files) <= 4
-    assert sum(f.stat().st_size for f in files) <= 4 * 2**20
+    assert len(files) == PARTS
+    assert sum(f.stat().st_size for f in files) <= PARTS * 2**20
+    assert log.path.read_bytes().startswith(b"a line of some fifty")
 
 
 def test_a_reader_that_fails_does_not_stop_the_engine(

@@ -20,7 +20,8 @@ from splitrig.core.settings import EngineSettings
 from splitrig.core.units import MIB
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import MOST_ENGINES, Fleet
-from splitrig.services.engines.supervisor import EngineLogLines
+from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.rpc_server import lend_with
 from splitrig.services.mailbox import Mailbox
 
 RIG = Rig(time_s=0)
@@ -31,8 +32,11 @@ class Watched:
 
     def __init__(self, folder: Path, binary: Path | None = None, **env: str) -> None:
         self.mailbox = Mailbox()
-        self.engines = Engines(self.mailbox, EngineSettings(llama_server=binary), extra_env=env)
-        self.fleet = Fleet(self.mailbox, self.engines, log_dir=folder, start_timeout_s=60)
+        settings = EngineSettings(llama_server=binary, start_timeout_s=60)
+        self.engines = Engines(self.mailbox, settings, extra_env=env)
+        self.fleet = Fleet(
+            self.mailbox, self.engines, settings, log_dir=folder, records=folder.parent / "running"
+        )
         self.lines: dict[int, list[str]] = {}
 
     def wait(self, slot: int, phase: Phase, most_s: float = 60) -> EngineStatus:
@@ -101,9 +105,10 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
         assert pid in fleet.statuses[slot - 1].pids
     assert (ask(first, first.api_key), ask(second, second.api_key)) == (200, 200)
     assert ask(second, first.api_key) == 401
-    for slot, name in ((1, "llama-server.log"), (2, "llama-server-2.log")):
+    for slot, name in ((1, "llama-server_*.log"), (2, "llama-server-2_*.log")):
         assert any("model buffer size" in line for line in watched.lines[slot])
-        assert "model buffer size" in (tmp_path / "logs" / name).read_text()
+        (file,) = (tmp_path / "logs").glob(name)
+        assert "model buffer size" in file.read_text()
 
     fleet.stop(1)
     watched.wait(1, Phase.STOPPED)
@@ -125,20 +130,24 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
     assert psutil.Process().children(recursive=True) == []
 
 
-def test_an_rpc_server_is_not_shared_by_two_engines(
-    watch: Callable[..., Watched], fake: Path
-) -> None:
-    watched = watch(fake, FAKE_MODE="ready")
-    request, plan = planned(1.0, names=("RPC0",))
-    request = replace(request, rpc=("127.0.0.1:50052",))
-    watched.fleet.start(request, plan, RIG)
-    watched.wait(1, Phase.READY)
-    with pytest.raises(EngineError, match=r"127\.0\.0\.1:50052 serves another engine"):
+@pytest.mark.engine
+def test_an_rpc_server_is_not_shared_by_two_engines(watch: Callable[..., Watched]) -> None:
+    watched = watch()
+    lender = lend_with(watched.engines.llama_server(), 1, lambda _lines: None)
+    try:
+        request, plan = planned(1.0, names=("RPC0",))
+        request = replace(request, rpc=(lender.endpoint,))
         watched.fleet.start(request, plan, RIG)
-    watched.fleet.stop(1)
-    watched.wait(1, Phase.STOPPED)
-    watched.fleet.start(request, plan, RIG)
-    watched.wait(1, Phase.READY)
+        watched.wait(1, Phase.READY)
+        with pytest.raises(EngineError, match=f"{lender.endpoint} serves another engine"):
+            watched.fleet.start(request, plan, RIG)
+        watched.fleet.stop(1)
+        watched.wait(1, Phase.STOPPED)
+        watched.fleet.start(request, plan, RIG)
+        watched.wait(1, Phase.READY)
+        watched.fleet.close()
+    finally:
+        lender.stop()
 
 
 def test_there_is_a_bound_and_all_end_at_once(watch: Callable[..., Watched], fake: Path) -> None:

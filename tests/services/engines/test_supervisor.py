@@ -1,5 +1,6 @@
 """The supervisor on a fake engine that misbehaves: ports, time limits, floods, ends."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from splitrig.core.engine import LaunchRequest, Phase
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.plan import PlanRequest
+from splitrig.core.restart import RestartPolicy
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
+from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
 
 if sys.platform == "win32":
     pytest.skip("the fake engine is a shell script", allow_module_level=True)
@@ -169,6 +172,21 @@ def test_a_flood_of_log_lines_neither_fills_the_mailbox_nor_hides_the_start(
     items = watched.mailbox.drain()
     assert len(items) < 3000
     assert watched.mailbox.dropped == 0
+
+
+def test_lines_of_a_flood_that_are_not_posted_are_counted_and_in_the_file(
+    start_fake: StartFake, tmp_path: Path
+) -> None:
+    watched = start_fake("flood")
+    wait_for(lambda: watched.supervisor.status.phase is Phase.READY, 60)
+    watched.supervisor.close()
+    gaps = GapCounter()
+    news = [item for item in watched.mailbox.drain() if isinstance(item, EngineLogLines)]
+    posted = sum(len(item.lines) for item in news)
+    skipped = sum(gaps.skipped_before(item) for item in news)
+    (file,) = (tmp_path / "logs").iterdir()
+    assert skipped > 0
+    assert posted + skipped == len(file.read_bytes().splitlines()) > 200_000
 
 
 def test_a_missing_engine_is_one_sentence(watch: Watch, tmp_path: Path) -> None:
@@ -368,3 +386,41 @@ def test_memory_the_computer_does_not_have_is_not_lent(watch: Watch) -> None:
     assert failed.failure is not None
     assert "2,097,152.1 GiB are needed" in failed.failure.message
     assert failed.failure.hint
+
+
+def test_an_engine_that_crashes_is_started_again_as_often_as_wanted(start_fake: StartFake) -> None:
+    watched = start_fake(
+        "crashes", restart=RestartPolicy(enabled=True, most_tries=2, first_delay_s=0.1)
+    )
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.exit_code == 9
+    phases = [status.phase for status in watched.statuses]
+    begins = [i for i, p in enumerate(phases) if p is Phase.STARTING and phases[i - 1] is not p]
+    assert len(begins) == 3
+    restarts = dict.fromkeys(s.restart for s in watched.statuses if s.restart)
+    assert [r.rpartition("(")[2] for r in restarts] == ["1st of 2).", "2nd of 2)."]
+    assert list(watched.records.iterdir()) == []
+
+
+def test_stop_ends_the_wait_for_another_start(start_fake: StartFake) -> None:
+    watched = start_fake("crashes", restart=RestartPolicy(enabled=True, first_delay_s=60))
+    wait_for(lambda: watched.supervisor.status.restart)
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED, most_s=2)
+    assert time.monotonic() - begun < 1
+    watched.supervisor.close()
+
+
+def test_a_running_engine_is_written_down_and_forgotten_when_it_ends(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    ready = watched.wait(Phase.READY)
+    (file,) = watched.records.iterdir()
+    record = json.loads(file.read_text())
+    assert record["engine"]["pid"] == ready.pid
+    assert record["about"]["kind"] == "llama.cpp"
+    assert (ready.url or "").endswith(str(record["about"]["port"]))
+    assert ready.api_key not in file.read_text()
+    watched.supervisor.close()
+    assert list(watched.records.iterdir()) == []

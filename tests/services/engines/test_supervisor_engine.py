@@ -78,19 +78,19 @@ def test_layers_in_the_log_say_the_same(watch: Watch) -> None:
 
 
 def test_two_software_vulkan_cards_carry_three_to_one(watch: Watch) -> None:
-    watched = watch(extra_env={"GGML_VK_VISIBLE_DEVICES": "0,0"})
+    watched = watch(extra_env={"GGML_VK_VISIBLE_DEVICES": "0,0"}, start_timeout_s=240)
     request, plan = planned(3.0, 1.0, backend=Backend.VULKAN, names=("Vulkan0", "Vulkan1"))
     watched.start(replace(request, warmup=False), plan)
-    ready = watched.wait(Phase.READY, most_s=120)
+    ready = watched.wait(Phase.READY, most_s=240)
     assert rows(ready) == [(24, 50.73, 72), (7, 41.37, 18)]
     assert ready.mismatches == ()
 
 
 def test_devices_taken_in_reverse_carry_the_split_in_that_order(watch: Watch) -> None:
-    watched = watch(extra_env={"GGML_VK_VISIBLE_DEVICES": "0,0"})
+    watched = watch(extra_env={"GGML_VK_VISIBLE_DEVICES": "0,0"}, start_timeout_s=240)
     request, plan = planned(3.0, 1.0, backend=Backend.VULKAN, names=("Vulkan1", "Vulkan0"))
     watched.start(replace(request, warmup=False), plan)
-    ready = watched.wait(Phase.READY, most_s=120)
+    ready = watched.wait(Phase.READY, most_s=240)
     assert ready.device_names == ("Vulkan1", "Vulkan0")
     assert rows(ready) == [(24, 50.73, 72), (7, 41.37, 18)]
 

@@ -27,7 +27,8 @@ def test_unknown_keys_and_comments_survive(tmp_path: Path) -> None:
         '# mine\nversion = 1\nlater = "x"\n[appearance]\ntheme = "dark"\nfuture = 3\n'
     )
     settings = store.load()
-    store.save(settings.with_recent(Path("m.gguf")))
+    store.save(settings.with_recent(Path("m.gguf")).with_remote("workshop:50052"))
+    assert store.load().remote_endpoints == ["workshop:50052"]
     text = store.path.read_text()
     assert "# mine" in text
     assert 'later = "x"' in text

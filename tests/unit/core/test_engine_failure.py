@@ -42,6 +42,8 @@ def explain(name: str, exit_code: int, names: dict[str, str] | None = None) -> F
         ("port_taken.log", 1, "Port 18092 is in use by another program."),
         ("invalid_device.log", 1, "The engine has no device CUDA0."),
         ("dead_rpc.log", 1, "Nothing answers at 127.0.0.1:50151, which should lend its devices."),
+        ("rpc_version.log", 1, ("A server that lends its devices speaks RPC protocol 7.0.0, which "
+         "this engine does not.")),
         ("oom_abort.log", -6, ("Out of memory: 7,084.2 MiB do not fit on RTX 3080, "
          "which had 2,048 MiB free.")),
         ("oom_vulkan.log", -11, ("Out of memory: 879.2 MiB more did not fit on RTX 3080, "

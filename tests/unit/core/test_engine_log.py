@@ -19,6 +19,7 @@ from splitrig.core.engine_log import (
     Trouble,
     TroubleKind,
     add_event,
+    endpoint_of,
     read_line,
 )
 from splitrig.core.units import MIB
@@ -89,6 +90,7 @@ def test_two_software_vulkan_devices_carry_what_the_log_says() -> None:
         ("port_taken.log", TroubleKind.PORT_TAKEN, "18092"),
         ("invalid_device.log", TroubleKind.BAD_DEVICE, "CUDA0"),
         ("dead_rpc.log", TroubleKind.RPC_UNREACHABLE, "127.0.0.1:50151"),
+        ("rpc_version.log", TroubleKind.RPC_VERSION, "7.0.0"),
         ("oom_abort.log", TroubleKind.OUT_OF_MEMORY, "Vulkan0"),
         ("oom_rpc.log", TroubleKind.OUT_OF_MEMORY, "RPC0[127.0.0.1:50152]"),
         ("oom_host.log", TroubleKind.HOST_OUT_OF_MEMORY, ""),
@@ -207,6 +209,13 @@ def test_an_rpc_device_beyond_the_list_keeps_its_number() -> None:
     log = LoadLog(used=(DeviceUsed("RPC1", "10.0.0.2:50052", None, 0),))
     assert log.device_of("RPC1[10.0.0.2:50052]") == "RPC1"
     assert log.device_of("RPC5[10.0.0.3:50052]") == HOST
+
+
+def test_a_printed_buffer_names_its_server() -> None:
+    assert endpoint_of("RPC0[127.0.0.1:50151]") == "127.0.0.1:50151"
+    assert endpoint_of("RPC12[workshop:50052]") == "workshop:50052"
+    assert endpoint_of("CUDA0") is None
+    assert endpoint_of("CPU_Mapped") is None
 
 
 def test_error_lines_are_counted_up_to_a_bound() -> None:

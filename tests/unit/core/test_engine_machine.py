@@ -29,6 +29,7 @@ from splitrig.core.engine_machine import (
     Exited,
     Healthy,
     Logged,
+    Restarting,
     Spawned,
     StopAsked,
     step,
@@ -325,3 +326,18 @@ def test_the_processes_of_a_running_engine_are_kept_until_it_ends() -> None:
     assert step(counted, Counted(pids=frozenset({4711, 4712}))) is counted
     assert step(counted, Exited(exit_code=0)).pids == frozenset()
     assert step(EngineStatus(), Counted(pids=frozenset({1}))).pids == frozenset()
+
+
+def test_a_crash_that_is_followed_by_another_start_keeps_its_reason() -> None:
+    request = LaunchRequest(model=Path("m.gguf"), plan=PlanRequest())
+    ready = EngineStatus(slot=2, phase=Phase.READY, pid=4711, url="http://x", request=request)
+    event = Restarting(time_s=7.0, end=Exited(exit_code=-11), sentence="Starting again in 2 s.")
+    again = step(ready, event)
+    assert (again.slot, again.phase, again.request) == (2, Phase.STARTING, request)
+    assert (again.pid, again.url, again.failure) == (None, None, None)
+    assert "crashed" in again.restart
+    assert again.restart.endswith("Starting again in 2 s.")
+    assert again.step_since_s == 7.0
+    stopping = replace(ready, phase=Phase.STOPPING)
+    assert step(stopping, event).phase is Phase.STOPPED
+    assert step(EngineStatus(), event) == EngineStatus()

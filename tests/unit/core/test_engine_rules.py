@@ -44,6 +44,7 @@ def test_every_engine_has_rules_and_a_reason_for_whatever_it_refuses() -> None:
         ("0.30.0", Ratio.EXACT),
         ("0.32.15", Ratio.EXACT),
         ("1.0", Ratio.EXACT),
+        ("0.0.0", Ratio.EXACT),
         ("unknown", Ratio.EXACT),
         (None, Ratio.EXACT),
     ],
@@ -77,7 +78,9 @@ def test_vllm_is_for_linux() -> None:
         (EngineKind.VLLM, FOLDER, True, False, ""),
         (EngineKind.VLLM, GGUF, False, False, "model.gguf is one file"),
         (EngineKind.OLLAMA, GGUF, False, True, ""),
-        (EngineKind.OLLAMA, GGUF, False, False, "model.gguf is not one of them"),
+        (EngineKind.OLLAMA, GGUF, False, False, ""),
+        (EngineKind.OLLAMA, FOLDER, True, False, "Qwen3-8B is a folder"),
+        (EngineKind.OLLAMA_ATTACHED, GGUF, False, False, "model.gguf is not one of them"),
     ],
 )
 def test_which_models_an_engine_loads(
@@ -96,7 +99,10 @@ def test_a_change_of_engine_says_what_is_lost_and_nothing_else() -> None:
     assert lost_on_switch(llama, python, several_cards=True) == (
         "Its server answers one request after the other.",
     )
-    (one,) = lost_on_switch(llama, ollama, several_cards=True)
+    assert lost_on_switch(llama, ollama, several_cards=True) == ()
+    old = rules_of(EngineKind.OLLAMA, "0.24.0")
+    split, one = lost_on_switch(llama, old, several_cards=True)
+    assert "Ollama 0.24.0 divides a model by itself" in split
     assert "one type for keys and values" in one
     to_attached = lost_on_switch(ollama, attached, several_cards=True)
     assert to_attached[0].startswith("The split is not kept. This Ollama was started")

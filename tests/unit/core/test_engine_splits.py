@@ -36,8 +36,8 @@ from splitrig.core.engine_machine import (
 from splitrig.core.engine_remarks import Remarked, RemarkKind, note_of, read_remark
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
-from splitrig.core.split_troubles import PATTERNS
 from splitrig.core.told_together import NOT_TOLD, told_together
+from splitrig.core.trouble_patterns import PATTERNS
 from splitrig.core.units import MIB
 from splitrig.core.verify import verify
 
@@ -166,7 +166,7 @@ def test_a_fallback_changes_the_split_mode_and_nothing_else() -> None:
 
 
 def test_every_pattern_belongs_to_a_kind() -> None:
-    kinds = {TroubleKind(value) for value, _ in PATTERNS}
+    kinds = {TroubleKind(value) for value, _, _ in PATTERNS}
     assert kinds > SPLIT_TROUBLES
     assert all(kind.name.startswith("SPLIT_") for kind in SPLIT_TROUBLES)
 

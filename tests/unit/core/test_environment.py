@@ -1,7 +1,12 @@
 import pytest
 
 from splitrig.core.engine import EngineKind
-from splitrig.core.environment import STARTED, engine_environment, inherited_notes
+from splitrig.core.environment import (
+    STARTED,
+    engine_environment,
+    environment_note,
+    inherited_notes,
+)
 
 LLAMA, PYTHON, OLLAMA, VLLM = STARTED
 PLAIN = {
@@ -149,3 +154,14 @@ def test_notes_for_all_engines_name_each_variable_once() -> None:
         "GGML_CUDA_P2P=1 is set in your environment and stays for llama.cpp, llama-cpp-python and "
         "Ollama: cards copy straight to each other; on some boards that corrupts text."
     )
+
+
+def test_one_note_names_what_an_engine_does_not_get() -> None:
+    inherited = {"CUDA_VISIBLE_DEVICES": "1", "LLAMA_ARG_CTX_SIZE": "99", "HOME": "/x"}
+    replaced, _ = inherited_notes(inherited)
+    note = environment_note(replaced, LLAMA)
+    assert note is not None
+    assert "CUDA_VISIBLE_DEVICES" in note.message
+    assert "LLAMA_ARG_CTX_SIZE" in note.message
+    assert "are set in your environment" in note.message
+    assert environment_note((), LLAMA) is None

@@ -27,6 +27,13 @@ def test_a_recent_model_moves_to_the_front_and_the_list_stays_short() -> None:
     assert len(set(settings.recent_models)) == 8
 
 
+def test_remote_servers_are_remembered_once_and_forgotten() -> None:
+    settings = Settings().with_remote("a:1").with_remote("b:2").with_remote("a:1")
+    assert settings.remote_endpoints == ["a:1", "b:2"]
+    assert settings.without_remote("a:1").remote_endpoints == ["b:2"]
+    assert settings.without_remote("c:3").remote_endpoints == ["a:1", "b:2"]
+
+
 def test_a_value_out_of_range_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"telemetry": {"interval_s": 0.01}})

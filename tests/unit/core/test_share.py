@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from splitrig.core.share import Way, is_open, lines_for, network_urls
+from splitrig.core.share import Way, is_open, lines_for, network_urls, own_address
 
 URL = "http://127.0.0.1:8137"
 MODEL = 'Bob\'s "model"'
@@ -24,6 +24,20 @@ MODEL = 'Bob\'s "model"'
 )
 def test_what_is_open_to_others(host: str, open_: bool) -> None:
     assert is_open(host) is open_
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("192.168.1.5", "192.168.1.5"),
+    ],
+)
+def test_where_this_machine_reaches_it(host: str, own: str) -> None:
+    assert own_address(host) == own
 
 
 def test_others_get_the_addresses_of_the_network() -> None:

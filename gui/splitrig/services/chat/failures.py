@@ -1,6 +1,7 @@
 """Sentences for what can go wrong between sending a question and the last token."""
 
 import json
+from collections.abc import Callable
 
 from splitrig.core.chat import AnswerStats, StreamError, read_error
 from splitrig.core.errors import ChatError
@@ -52,11 +53,13 @@ def unreadable(stats: AnswerStats, reason: str) -> ChatError:
     )
 
 
-def http_error(status: int, body: bytes) -> ChatError:
-    """An answer other than 200."""
+def http_error(
+    status: int, body: bytes, read: Callable[[object], StreamError] = read_error
+) -> ChatError:
+    """An answer other than 200; `read` takes its body apart."""
     text = body.decode("utf-8", errors="replace")
     try:
-        error = read_error(json.loads(text))
+        error = read(json.loads(text))
     except (ValueError, RecursionError):
         error = StreamError(message="")
     return engine_error(error, status, details=text[:2000])
@@ -80,6 +83,10 @@ def engine_error(error: StreamError, status: int | None, *, details: str = "") -
             details=details,
         )
     words = error.message.rstrip(".") or "it gave no reason"
+    if code == 404 and "model" in words and "not found" in words:
+        return ChatError(
+            f"The engine has the model no more: {words}.", "Launch it again.", details=details
+        )
     where = f" with HTTP {code}" if code else ""
     return ChatError(
         f"The engine broke off{where}: {words}.",

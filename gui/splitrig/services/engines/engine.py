@@ -1,6 +1,6 @@
 """What every kind of engine has in common: how it is asked, shown, started, read and ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,10 +8,12 @@ from typing import Protocol
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
 from splitrig.core.engine_log import LogEvent
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.process import EngineProcess, LaunchedProcess
+from splitrig.services.engines.records import launch_recorded
 
 OnLines = Callable[[list[str]], None]
 """Takes whole lines of output, on the thread that reads them."""
@@ -33,6 +35,45 @@ class Order:
     plan: Plan | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starter:
+    """What a run starts its process with, so that a record of it is kept while it runs.
+
+    Attributes:
+        on_lines: Takes its output.
+        log: Gets the raw output as well.
+        about: What goes into the record.
+        records: Folder of the records; `None` for the usual one.
+    """
+
+    on_lines: OnLines
+    log: LogFile | None
+    about: RunAbout
+    records: Path | None = None
+
+    def launch(
+        self, command: Sequence[str], env: Mapping[str, str], on_lines: OnLines | None = None
+    ) -> LaunchedProcess:
+        """Start a process that ends with this program, however that ends.
+
+        Args:
+            command: Program and arguments; no shell is involved.
+            env: The whole environment of the child.
+            on_lines: Takes its output instead.
+
+        Raises:
+            EngineError: It could not be started.
+        """
+        return launch_recorded(
+            command,
+            env,
+            on_lines or self.on_lines,
+            self.log,
+            about=self.about,
+            folder=self.records,
+        )
+
+
 class Run(Protocol):
     """One start of an engine, from the helpers it needs to the end of them.
 
@@ -45,6 +86,7 @@ class Run(Protocol):
         says_when_bound: Its log passes a mark before anybody else could be asked on its port.
         says_when_loaded: Its log has a line after the last one that counts for the verdict.
         takes_key: Requests need the key.
+        has_metrics: `/metrics` of its address tells tokens and requests.
         dialect: How to speak to it in a chat.
         served_model: What a request has to name as its model; `None` where it need not.
     """
@@ -55,6 +97,7 @@ class Run(Protocol):
     says_when_bound: bool
     says_when_loaded: bool
     takes_key: bool
+    has_metrics: bool
     dialect: Dialect
     served_model: str | None
 
@@ -64,7 +107,7 @@ class Run(Protocol):
     def url(self, port: int) -> str:
         """Base address."""
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process.
 
         Raises:

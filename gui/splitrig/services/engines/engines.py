@@ -15,7 +15,12 @@ from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
 from splitrig.services.engines.llama_cpp_python import find_llama_cpp_python
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
+from splitrig.services.engines.ollama import Ollama
+from splitrig.services.engines.ollama_attached import OllamaAttached, attached_url
+from splitrig.services.engines.ollama_program import find_ollama
 from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
+from splitrig.services.engines.vllm import Vllm
+from splitrig.services.engines.vllm_program import find_vllm
 from splitrig.services.mailbox import Mailbox
 
 
@@ -98,6 +103,12 @@ class Engines:
                 )
             case EngineKind.LLAMA_CPP_PYTHON:
                 return find_llama_cpp_python(self._settings.python, extra_env=self._extra_env)
+            case EngineKind.VLLM:
+                return Vllm(find_vllm(self._settings.vllm, extra_env=self._extra_env))
+            case EngineKind.OLLAMA:
+                return Ollama(find_ollama(self._settings.ollama, extra_env=self._extra_env))
+            case EngineKind.OLLAMA_ATTACHED:
+                return OllamaAttached(attached_url(self._settings.ollama_url))
         raise EngineError(f"{kind} cannot be started yet.", "Choose llama.cpp.")
 
     def llama_server(self) -> LlamaServer:

@@ -7,6 +7,8 @@ from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import Rig
 from splitrig.core.plan import Plan
+from splitrig.core.restart import policy_of
+from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.supervisor import Supervisor
 from splitrig.services.mailbox import Mailbox
@@ -22,12 +24,28 @@ class Fleet:
     """
 
     def __init__(
-        self, mailbox: Mailbox, engines: Engines, *, log_dir: Path, start_timeout_s: float = 600
+        self,
+        mailbox: Mailbox,
+        engines: Engines,
+        settings: EngineSettings,
+        *,
+        log_dir: Path,
+        records: Path | None = None,
     ) -> None:
+        """Start nothing yet.
+
+        Args:
+            mailbox: Where news goes.
+            engines: Finds the engine a request names.
+            settings: How long a start may take, and whether a crashed engine is started again.
+            log_dir: Gets a file a run.
+            records: Folder of the records of what runs; `None` for the usual one.
+        """
         self._mailbox = mailbox
         self._engines = engines
         self._log_dir = log_dir
-        self._start_timeout_s = start_timeout_s
+        self._settings = settings
+        self._records = records
         self._lock = threading.Lock()
         self._supervisors: dict[int, Supervisor] = {}
         self._supervisor(1)  # it shows the command of the first start
@@ -38,12 +56,12 @@ class Fleet:
         with self._lock:
             return tuple(s.status for _, s in sorted(self._supervisors.items()))
 
-    def set_start_timeout(self, seconds: float) -> None:
-        """Longest time from the start of a process to ready, from now on."""
+    def use(self, settings: EngineSettings) -> None:
+        """Wait so long for a start, and start again after a crash, as these settings say."""
         with self._lock:
-            self._start_timeout_s = seconds
+            self._settings = settings
             for supervisor in self._supervisors.values():
-                supervisor.start_timeout_s = seconds
+                self._set(supervisor)
 
     def start(self, request: LaunchRequest, plan: Plan, rig: Rig) -> int:
         """Start one more engine in the background; its status tells the rest.
@@ -113,7 +131,12 @@ class Fleet:
                 self._mailbox,
                 self._engines,
                 log_dir=self._log_dir,
-                start_timeout_s=self._start_timeout_s,
                 slot=slot,
+                records=self._records,
             )
+            self._set(self._supervisors[slot])
         return self._supervisors[slot]
+
+    def _set(self, supervisor: Supervisor) -> None:
+        supervisor.start_timeout_s = self._settings.start_timeout_s
+        supervisor.restart = policy_of(self._settings)

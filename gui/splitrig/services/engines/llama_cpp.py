@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
-from splitrig.core.engine_log import LogEvent, read_line
+from splitrig.core.engine_log import BufferKind, BufferSeen, LogEvent, endpoint_of, read_line
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.llama_arguments import projector_device
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.core.remote import RemoteEndpoint
+from splitrig.core.share import LOOPBACK, own_address
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_server import LlamaServer
-from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
+from splitrig.services.engines.remote_watch import RemoteWatch
+from splitrig.services.engines.rpc_probe import require_free
 from splitrig.services.engines.rpc_server import (
     RpcServer,
     check_lendable,
@@ -68,21 +71,29 @@ class LlamaCpp:
         if names is None:
             names = tuple(f"RPC{n}" for n in range(max(len(request.gpu_ids), 1)))
             request = _lent(request, "127.0.0.1:PORT")
+        elif _lent_beside(request):
+            request = _lent(request, "127.0.0.1:PORT", *request.rpc)
         return self.server.command(request, names, port)
 
     def open(self, order: Order, on_lines: OnLines, cancelled: Cancelled = never) -> "LlamaCppRun":
         """Start the server that lends the processor, if one is needed; blocks for some 50 ms.
 
         Raises:
-            EngineError: There is none, or the computer lacks the memory.
+            EngineError: There is none, the computer lacks the memory, or a server on another
+                machine is not there or serves somebody else.
         """
         request, names, lender = order.request, order.names, None
-        if names is None:
-            check_lendable(order.plan)
-            count = max(len(request.gpu_ids), 1)
-            lender = lend_with(self.server, count, on_lines, cancelled)
-            names = lender.device_names
-            request = _lent(request, lender.endpoint)
+        if names is not None:
+            for endpoint in request.rpc:
+                # a second client can end a server that serves somebody else
+                require_free(RemoteEndpoint.parse(endpoint), cancelled)
+        if names is None or _lent_beside(request):
+            n_lent = _lent_beside(request) or max(len(request.gpu_ids), 1)
+            check_lendable(order.plan, n_lent)
+            lender = lend_with(self.server, n_lent, on_lines, cancelled)
+            others = request.rpc if names is not None else ()
+            names = names or lender.device_names
+            request = _lent(request, lender.endpoint, *others)
         if order.plan is not None and order.plan.split and request.plan.split is None:
             # the shares of the plan, where the request left them to free memory
             request = replace(request, plan=replace(request.plan, split=order.plan.split))
@@ -96,6 +107,7 @@ class LlamaCppRun:
     says_when_bound = True
     says_when_loaded = True
     takes_key = True
+    has_metrics = True
     dialect = Dialect.OPENAI
     served_model: str | None = None
 
@@ -108,6 +120,8 @@ class LlamaCppRun:
     ) -> None:
         self._server = server
         self._lender = lender
+        self._held: set[str] = set()
+        self._watches: dict[str, RemoteWatch] = {}
         self.request = request
         self.device_names = names
 
@@ -117,29 +131,43 @@ class LlamaCppRun:
 
     def url(self, port: int) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{port}"
+        return f"http://{own_address(self.request.host)}:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
         options = self._server.capabilities().options
         more = projector_device(self.request.plan, options, self.device_names)
-        return launch(self.command(port), self._server.environment(key, more), on_lines, log)
+        return starter.launch(self.command(port), self._server.environment(key, more))
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
         del key  # health is free of it
-        return healthy(port)
+        return healthy(port, host=own_address(self.request.host))
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""
-        return read_line(line)
+        event = read_line(line)
+        if isinstance(event, BufferSeen) and event.kind is BufferKind.MODEL:
+            endpoint = endpoint_of(event.device)
+            own = self._lender.endpoint if self._lender is not None else None
+            if endpoint in self.request.rpc and endpoint != own:
+                self._held.add(endpoint)  # from its first buffer on the engine stays connected
+        return event
 
     def helper_failure(self, tail: Sequence[str]) -> Failure | None:
-        """The server that lends the processor ended."""
+        """The server that lends the processor ended, or one on another machine was lost."""
+        for endpoint in tuple(self._held):
+            if endpoint not in self._watches:
+                self._watches[endpoint] = RemoteWatch(endpoint)
+            lost = self._watches[endpoint].lost
+            if lost is not None:
+                return replace(lost, log_tail=tuple(tail)[-20:])
         return lender_failure(self._lender, tail)
 
     def close(self) -> None:
-        """End the server that lends the processor."""
+        """End the server that lends the processor, and let go of those on other machines."""
+        for watch in self._watches.values():
+            watch.close()
         if self._lender is not None:
             self._lender.stop()
 
@@ -149,10 +177,11 @@ def healthy(
     path: str = "/health",
     *,
     headers: Mapping[str, str] | None = None,
+    host: str = LOOPBACK,
     timeout_s: float = 2,
 ) -> bool:
-    """Whether a loopback server answers 200; a refused or broken connection is a no."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    """Whether a server of this machine answers 200; a refused or broken connection is a no."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers=dict(headers or {}))
@@ -162,6 +191,13 @@ def healthy(
         connection.close()
 
 
-def _lent(request: LaunchRequest, endpoint: str) -> LaunchRequest:
+def _lent(request: LaunchRequest, *endpoints: str) -> LaunchRequest:
     """With the devices of a server that lends the processor, which then computes for both."""
-    return replace(request, rpc=(endpoint,), n_threads=request.n_threads or 1)
+    return replace(request, rpc=endpoints, n_threads=request.n_threads or 1)
+
+
+def _lent_beside(request: LaunchRequest) -> int:
+    """Cards of the demo rig beside those of other machines; named before them, they come first."""
+    if not request.devices or not request.rpc:
+        return 0
+    return sum(gpu_id.startswith("demo-") for gpu_id in request.gpu_ids)

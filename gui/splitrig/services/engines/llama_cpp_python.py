@@ -17,16 +17,16 @@ from splitrig.core.engine_log import read_line as read_llama_line
 from splitrig.core.errors import EngineError
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.share import own_address
 from splitrig.core.split import check_split
 from splitrig.core.visible_devices import visible_devices
 from splitrig.services.engines import llama_cpp_launcher
-from splitrig.services.engines.engine import OnLines, Order
+from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.llama_cpp import healthy
 from splitrig.services.engines.llama_server import parse_devices
-from splitrig.services.engines.output import LogFile
 from splitrig.services.engines.probe import Cancelled, never, probe
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_server import RpcServer, check_lendable, lender_failure
 
 LAUNCHER = Path(llama_cpp_launcher.__file__)
@@ -178,7 +178,10 @@ class LlamaCppPython:
                     "This llama-cpp-python is built without RPC, which the demo rig needs.",
                     "Install it with CMAKE_ARGS=-DGGML_RPC=ON, or choose llama.cpp.",
                 ) from error
-            raise
+            if not said:
+                raise
+            why = _last("\n".join(said))
+            raise EngineError(f"llama-cpp-python does not start: {why}.", WAY_OUT) from error
 
     def command(self, request: LaunchRequest, names: Sequence[str], port: int) -> tuple[str, ...]:
         """The command line for a request, with the devices in the order of the split."""
@@ -198,6 +201,8 @@ class LlamaCppPython:
             "type_v": BY_NAME[plan.cache_type_v].number,
             # or it keeps the logits of a whole batch
             "logits_all": False,
+            # the default pins the host's share in memory
+            "use_mlock": False,
             "host": request.host,
             "port": port,
         }
@@ -239,6 +244,7 @@ class LlamaCppPythonRun:
     says_when_bound = False
     says_when_loaded = True
     takes_key = True
+    has_metrics = False
     dialect = Dialect.OPENAI
     served_model: str | None = None
 
@@ -261,16 +267,21 @@ class LlamaCppPythonRun:
 
     def url(self, port: int) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{port}"
+        return f"http://{own_address(self.request.host)}:{port}"
 
-    def start(self, port: int, key: str, on_lines: OnLines, log: LogFile | None) -> EngineProcess:
+    def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
         env = self._engine.environment(self._wanted, key)
-        return launch(self.command(port), env, on_lines, log)
+        return starter.launch(self.command(port), env)
 
     def answers(self, port: int, key: str) -> bool:
         """Whether the list of models answers 200, which it does as soon as its model is loaded."""
-        return healthy(port, "/v1/models", headers={"Authorization": f"Bearer {key}"})
+        return healthy(
+            port,
+            "/v1/models",
+            headers={"Authorization": f"Bearer {key}"},
+            host=own_address(self.request.host),
+        )
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says: llama.cpp's own, and those of the server around it."""

@@ -25,11 +25,15 @@ class LoadProgress:
         if plan is not None:
             self._all_bytes += plan.host.model_bytes
         self._before_bytes: int | None = None
+        self._sought = False
 
     def share(self, step: str) -> float | None:
         """Share of the weights read, 0–1; `None` when unknown or not in the step `weights`."""
         if self._process is None or not self._all_bytes:
             return None
+        if step == "weights" and not self._sought:
+            self._sought = True
+            self._turn_to_child()
         try:
             mapped: int | None = getattr(self._process.memory_info(), "shared", None)
         except psutil.Error:
@@ -43,3 +47,11 @@ class LoadProgress:
             return None
         # The last hundredth is for what the log says when it is through.
         return min((mapped - self._before_bytes) / self._all_bytes, 0.99)
+
+    def _turn_to_child(self) -> None:
+        """Ollama has the model read by a llama-server below it."""
+        children: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            children = self._process.children() if self._process is not None else []
+        if children:
+            self._process, self._before_bytes = children[0], None

@@ -1,83 +1,40 @@
-"""An engine's output: bounded in memory, rotated on disk, never in the way."""
+"""An engine's output: read as it comes, never in the engine's way."""
 
 import logging
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-from splitrig.core.errors import StoreError
+from splitrig.services.engines.log_file import LogFile
 
 log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES = 8192
-FILE_BYTES = 5 * 2**20
-OLD_FILES = 3
-
-
-class LogFile:
-    """A file that is moved aside when it has grown: `x.log`, then `x.log.1`, then `x.log.2`.
-
-    Attributes:
-        path: The file written now.
-        error: Why writing ended, once it did; the engine goes on without its file.
-    """
-
-    def __init__(self, path: Path, *, most_bytes: int = FILE_BYTES) -> None:
-        self.path = path
-        self.error: OSError | None = None
-        self._most_bytes = most_bytes
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._rotate()
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise StoreError(
-                f"The log cannot be written to {path.parent}: {error.strerror}.",
-                "Make that folder writable, then start again.",
-            ) from error
-        self._size = 0
-
-    def write(self, data: bytes) -> None:
-        """Append; a full disk ends the file, not the engine."""
-        if self.error is not None:
-            return
-        try:
-            if self._size + len(data) > self._most_bytes:
-                self._file.close()
-                self._rotate()
-                self._file = self.path.open("wb", buffering=0)
-                self._size = 0
-            self._file.write(data)
-            self._size += len(data)
-        except OSError as error:
-            self.error = error
-
-    def close(self) -> None:
-        """Close the file."""
-        with suppress(OSError):
-            self._file.close()
-
-    def _rotate(self) -> None:
-        for number in range(OLD_FILES, 0, -1):
-            older = self.path.with_name(f"{self.path.name}.{number}")
-            newer = (
-                self.path.with_name(f"{self.path.name}.{number - 1}") if number > 1 else self.path
-            )
-            if newer.exists():
-                newer.replace(older)
+READ_BYTES = 65_536
+"""Handling as much takes about 1 ms, for which all others wait for Python's lock."""
+FLOOD_BYTES = 8192
+FLOOD_PAUSE_S = 0.001
+"""After each read that finds so much. Python's lock goes to whoever waits for it when its holder
+sleeps or has had it for 5 ms; without a pause a flood costs the window those at every turn.
+"""
+PIPE_BYTES = 2**20
+"""What an engine can write while nobody reads; Linux gives 64 KiB unless it is asked for more."""
 
 
 class OutputReader:
     """A thread that reads a pipe to its end and hands over whole lines, many at a time.
 
     Invalid UTF-8 is replaced and an endless line is cut into pieces, so that no output can hurt.
+    A progress bar that overwrites itself gives a line for each of its states.
     """
 
     def __init__(
         self, pipe: int, on_lines: Callable[[list[str]], None], log: LogFile | None = None
     ) -> None:
+        _widen(pipe)
         self._pipe = pipe
         self._on_lines = on_lines
         self._log = log
@@ -92,29 +49,64 @@ class OutputReader:
     def _run(self) -> None:
         rest = b""
         try:
-            while chunk := os.read(self._pipe, 65_536):
-                *lines, rest = (rest + chunk).split(b"\n")
+            while chunk := os.read(self._pipe, READ_BYTES):
+                lines, rest = _split(rest + chunk)
                 # llama.cpp prints its progress as dots without a line end
                 if len(rest) > LONGEST_LINE_BYTES or (rest and not rest.strip(b".")):
-                    lines.append(rest)
+                    lines.append(_text(rest))
                     rest = b""
                 if lines:
                     self._hand_over(lines)
                 if self._log is not None:
                     self._log.write(chunk)  # last: a busy disk can hold this up for seconds
+                    if news := self._log.news():
+                        self._hand_over(news)
+                if len(chunk) >= FLOOD_BYTES:
+                    time.sleep(FLOOD_PAUSE_S)
             if rest:
-                self._hand_over([rest])
+                self._hand_over([_text(rest)])
         finally:
             os.close(self._pipe)
             if self._log is not None:
                 self._log.close()
 
-    def _hand_over(self, lines: list[bytes]) -> None:
+    def _hand_over(self, lines: list[str]) -> None:
         try:
-            self._on_lines([_text(line) for line in lines])
+            self._on_lines(lines)
         except Exception:
             # An engine whose output nobody reads stands still: go on reading.
             log.exception("lines of an engine could not be handled")
+
+
+def _widen(pipe: int) -> None:
+    """Let a burst of lines go into the pipe whole, so that the engine does not wait for us."""
+    if sys.platform == "linux":
+        import fcntl
+
+        # a user may have only so much in pipes; the usual size does as well
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _split(data: bytes) -> tuple[list[str], bytes]:
+    """The lines that have ended, decoded in one go, and what comes behind the last of them."""
+    overwritten = False
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+        # the last one may be half of a line end
+        overwritten = b"\r" in data[:-1]
+        data = data[:-1].replace(b"\r", b"\n") + data[-1:]
+    ended, newline, rest = data.rpartition(b"\n")
+    if not newline:
+        return [], rest
+    lines = ended.decode("utf-8", errors="replace").split("\n")
+    if overwritten:
+        lines = [line for line in lines if line.strip()]
+    if len(ended) > LONGEST_LINE_BYTES:
+        lines = [
+            line if len(line) <= LONGEST_LINE_BYTES else line[:LONGEST_LINE_BYTES] for line in lines
+        ]
+    return lines, rest
 
 
 def _text(line: bytes) -> str:

@@ -10,7 +10,8 @@ from typing import Protocol
 import psutil
 
 from splitrig.core.errors import EngineError
-from splitrig.services.engines.output import LogFile, OutputReader
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.output import OutputReader
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE_S = 1.0

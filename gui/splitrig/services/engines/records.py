@@ -30,7 +30,7 @@ from splitrig.core.orphan import (
     RunRecord,
 )
 from splitrig.core.secret import without_secrets
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.process import LaunchedProcess, launch
 from splitrig.services.store.settings import APP
 

@@ -6,8 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
@@ -21,6 +19,7 @@ from splitrig.core.engine_machine import (
     Exited,
     Healthy,
     Logged,
+    Restarting,
     Spawned,
     StopAsked,
     step,
@@ -28,12 +27,16 @@ from splitrig.core.engine_machine import (
 from splitrig.core.engine_rules import refused, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
+from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
-from splitrig.core.share import is_open, network_urls
-from splitrig.services.engines.engine import Order, Run
+from splitrig.core.restart import Ending, RestartPolicy, decide
+from splitrig.core.share import LOOPBACK, network_urls, own_address
+from splitrig.services.engines.engine import Order, Run, Starter
 from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.load_progress import LoadProgress
-from splitrig.services.engines.output import LogFile
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.meter import EngineMetered, Meter
 from splitrig.services.engines.ports import check_port, free_port, lan_addresses
 from splitrig.services.engines.process import EngineProcess, tree_of
 from splitrig.services.mailbox import Mailbox
@@ -41,8 +44,6 @@ from splitrig.services.mailbox import Mailbox
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 2000
-PENDING_LINES = 1000
-"""Lines kept for the window between two posts; of a flood it sees the last ones."""
 BIND_S = 2.0
 """A build that does not say when it has its port is asked for its health after this long."""
 HEALTH_EVERY_S = 0.03
@@ -54,21 +55,15 @@ COUNT_EVERY_S = 5.0
 """How often a ready engine's processes are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLogLines:
-    """New lines of an engine's output."""
-
-    lines: tuple[str, ...]
-    slot: int = 1
-
-
 class Supervisor:
     """The life of one engine at a time, whatever its kind, on threads of its own.
 
-    Posts `EngineStatus` on every change, and `EngineLogLines`.
+    Posts `EngineStatus` on every change, `EngineLogLines`, and `EngineMetered` every second where
+    an engine counts.
 
     Attributes:
         start_timeout_s: Longest time from the start of the process to ready, seconds.
+        restart: When an engine that crashed is started again.
     """
 
     def __init__(
@@ -79,16 +74,30 @@ class Supervisor:
         log_dir: Path,
         start_timeout_s: float = 600,
         slot: int = 1,
+        records: Path | None = None,
     ) -> None:
+        """Start nothing yet.
+
+        Args:
+            mailbox: Where news goes.
+            engines: Finds the engine a request names.
+            log_dir: Gets a file a run.
+            start_timeout_s: Longest time from the start of the process to ready, seconds.
+            slot: Which of several engines this one is.
+            records: Folder of the records of what runs; `None` for the usual one.
+        """
         self._mailbox = mailbox
         self._engines = engines
         self._log_dir = log_dir
         self.start_timeout_s = start_timeout_s
         self._lock = threading.RLock()
+        self.restart = RestartPolicy()
+        self._records = records
+        self._ready_since_s: float | None = None
         self._slot = slot
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._pending: deque[str] = deque(maxlen=PENDING_LINES)
+        self._feed = LineFeed(slot)
         self._stop = threading.Event()
         self._run_number = 0
         self._dots = 0
@@ -161,9 +170,26 @@ class Supervisor:
 
         How it ended is told last, when nothing of it is left: the next start may follow at once.
         """
+        tries = 0
+        while True:
+            end = self._once(number, request, rig)
+            self._post_lines()
+            decision = decide(self.restart, self._ending(end), tries)
+            if not decision.restart:
+                break
+            tries = decision.tries
+            now_s = time.monotonic()
+            self._apply(Restarting(time_s=now_s, end=end, sentence=decision.sentence), number)
+            if self._stop.wait(decision.delay_s):
+                break
+        self._apply(end, number)
+        self._engines.run_ended()
+
+    def _once(self, number: int, request: LaunchRequest, rig: Rig) -> Exited | Broken:
+        """One start and its whole life."""
         run: Run | None = None
-        end: EngineEvent
         engines = self._engines
+        self._ready_since_s = None
         try:
             engine = engines.get(request.engine)
             engine.check(self._stop.is_set)  # a file that is no engine is told of first
@@ -172,20 +198,27 @@ class Supervisor:
                 engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
             order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
-            end = self._serve(number, run)
+            return self._serve(number, run)
         except SplitRigError as error:
-            end = Broken(failure=Failure(message=error.message, hint=error.hint))
+            tail = tuple(error.details.splitlines()[-20:]) or tuple(self._tail)[-20:]
+            return Broken(failure=Failure(message=error.message, hint=error.hint, log_tail=tail))
         except Exception as unexpected:
             log.exception("the engine's supervisor failed")
-            end = Broken(failure=_own_fault(unexpected))
+            return Broken(failure=_own_fault(unexpected))
         finally:
             if run is not None:
                 run.close()
-        self._post_lines()
-        self._apply(end, number)
-        engines.run_ended()
 
-    def _serve(self, number: int, run: Run) -> EngineEvent:
+    def _ending(self, end: Exited | Broken) -> Ending:
+        since_s = self._ready_since_s
+        return Ending(
+            exit_code=end.exit_code if isinstance(end, Exited) else end.failure.exit_code,
+            causes=frozenset(trouble.kind for trouble in self.status.log.troubles),
+            ready_s=None if since_s is None else time.monotonic() - since_s,
+            asked=self._stop.is_set(),
+        )
+
+    def _serve(self, number: int, run: Run) -> Exited | Broken:
         """Run the engine until it ends, trying another port when an automatic one is taken.
 
         Returns:
@@ -193,14 +226,14 @@ class Supervisor:
         """
         wanted, host = run.request.port, run.request.host
         for attempt in range(PORT_TRIES):
-            if wanted or is_open(host):
+            if wanted or host != LOOPBACK:
                 check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_path(run))
+            file = LogFile(self._log_dir, self._log_name(run))
             self._dots = 0
             try:
-                process = run.start(port, key, self._reader_of(number, run), file)
+                process = run.start(port, key, self._starter(number, run, port, file))
             except EngineError:
                 file.close()
                 raise
@@ -229,10 +262,21 @@ class Supervisor:
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
 
-    def _log_path(self, run: Run) -> Path:
+    def _log_name(self, run: Run) -> str:
         """The first engine's file has the plain name; those beside it are numbered."""
-        number = "" if self._slot == 1 else f"-{self._slot}"
-        return self._log_dir / f"{run.log_name}{number}.log"
+        return run.log_name if self._slot == 1 else f"{run.log_name}-{self._slot}"
+
+    def _starter(self, number: int, run: Run, port: int, file: LogFile) -> Starter:
+        request = run.request
+        about = RunAbout(
+            kind=request.engine.value,
+            port=port,
+            model=request.model_name or str(request.model),
+            cards=request.gpu_ids,
+        )
+        return Starter(
+            on_lines=self._reader_of(number, run), log=file, about=about, records=self._records
+        )
 
     def _port_was_taken(self) -> bool:
         """Another program was faster to take the automatic port."""
@@ -252,6 +296,7 @@ class Supervisor:
         begun_s = time.monotonic()
         answered_s: float | None = None
         counted_s = -COUNT_EVERY_S
+        meter = Meter(port, key, own_address(run.request.host)) if run.has_metrics else None
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
@@ -262,6 +307,8 @@ class Supervisor:
                 if time.monotonic() >= counted_s + COUNT_EVERY_S:
                     counted_s = time.monotonic()
                     self._apply(Counted(pids=tree_of(process.pid)), number)
+                if meter is not None and (seen := meter.look()) is not None:
+                    self._mailbox.post(EngineMetered(self._slot, seen))
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share), number)
@@ -273,6 +320,7 @@ class Supervisor:
                 answered_s = time.monotonic()
             # Its log may be read later than its answer; what it says belongs to the verdict.
             if answered_s is not None and self._all_said(run, now_s - answered_s):
+                self._ready_since_s = now_s
                 self._apply(Healthy(time_s=now_s), number)
             elif now_s - begun_s > self.start_timeout_s:
                 return Broken(failure=_too_slow(self.start_timeout_s, self._tail))
@@ -297,7 +345,7 @@ class Supervisor:
     def _on_lines(self, number: int, run: Run, lines: list[str]) -> None:
         """Keep and understand; the supervisor's thread posts."""
         self._tail.extend(lines)
-        self._pending.extend(lines)
+        self._feed.add(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
@@ -309,17 +357,12 @@ class Supervisor:
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
-        told = tuple(line for line in lines if "lient connection" not in line)
-        self._pending.extend(told)
+        self._feed.add([line for line in lines if "lient connection" not in line])
 
     def _post_lines(self) -> None:
         """Post what came since the last time, bounded however much that was."""
-        lines: list[str] = []
-        with suppress(IndexError):
-            while len(lines) < PENDING_LINES:
-                lines.append(self._pending.popleft())
-        if lines:
-            self._mailbox.post(EngineLogLines(tuple(lines), self._slot))
+        if (news := self._feed.take()) is not None:
+            self._mailbox.post(news)
 
 
 def _check_taken(request: LaunchRequest, build: str | None) -> None:

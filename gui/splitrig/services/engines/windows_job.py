@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import wintypes
 
-from splitrig.services.engines.output import LogFile, OutputReader
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.output import OutputReader
 
 assert sys.platform == "win32"  # noqa: S101 - also tells mypy where this file counts
 

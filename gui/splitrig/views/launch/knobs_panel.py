@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 from splitrig.core.engine import EngineKind
 from splitrig.core.engine_rules import RULES, EngineRules, Knob
 from splitrig.core.ggml_types import BY_NAME
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.views.launch.more_knobs import MoreKnobs
 from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
@@ -163,6 +164,18 @@ class KnobsPanel(Panel):
         self._tips[Knob.CONTEXT] = f"The model was trained for up to {model.n_ctx_train:,} tokens"
         self.context.setToolTip(self._tips[Knob.CONTEXT])
         self.show_knobs(knobs)
+
+    def show_folder(self, model: HfModel) -> None:
+        """Limits follow a Hugging Face folder, whose layers all lie on the cards."""
+        self._model = None
+        config = model.config
+        wanted = min(DEFAULT_CTX, config.n_ctx) if config.n_ctx else DEFAULT_CTX
+        trained = f"The model was made for up to {config.n_ctx:,} tokens" if config.n_ctx else ""
+        self._tips[Knob.CONTEXT] = trained
+        self.context.setToolTip(trained)
+        self.more.show_model(None)
+        knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
+        self.show_knobs(replace(knobs, n_gpu_layers=-1, n_ctx=wanted))
 
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""

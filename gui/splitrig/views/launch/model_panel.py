@@ -7,9 +7,12 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
+from splitrig.core.ollama_model import OllamaModel
+from splitrig.core.units import size_text
 from splitrig.views.launch.engine_row import EngineRow
-from splitrig.views.launch.wording import file_text, model_name, model_text
+from splitrig.views.launch.wording import file_text, folder_text, model_name, model_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge
 from splitrig.views.widgets.texts import ElidedLabel, IconButton, Panel, line, text_label
@@ -79,18 +82,21 @@ class ModelPanel(Panel):
     """The chosen model, and a menu: a file, one used before, the demo model; and the engine.
 
     Signals:
-        chosen: `Path` of the file the user picked.
+        chosen: `Path` of the file or folder the user picked.
+        stored_chosen: `OllamaModel` the user picked.
 
     Attributes:
         engine: The engine that is to load it.
     """
 
     chosen = Signal(object)
+    stored_chosen = Signal(object)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._recent: tuple[Path, ...] = ()
         self._demo: Path | None = None
+        self._stored: tuple[OllamaModel, ...] = ()
         self._folder = Path.home()
         self.head = ModelHead(theme)
         self.change = IconButton(theme, "caret-down", "Choose")
@@ -118,6 +124,22 @@ class ModelPanel(Panel):
         self.head.show_text(name, model_text(model), model.quantization, tip=str(model.path))
         self.change.setText("Change")
 
+    def show_stored(self, model: Model, name: str) -> None:
+        """Show a model of Ollama's; its file has no name to show."""
+        self.show_model(model)
+        self.head.show_text(name, model_text(model), model.quantization, tip=str(model.path))
+
+    def show_folder(self, model: HfModel) -> None:
+        """Show a Hugging Face folder."""
+        self._folder = model.path.parent
+        kind = model.config.quantization or model.config.dtype
+        self.head.show_text(model.name, folder_text(model), kind, tip=str(model.path))
+        self.change.setText("Change")
+
+    def offer_stored(self, models: Sequence[OllamaModel]) -> None:
+        """Ollama's models on this machine."""
+        self._stored = tuple(models)
+
     def show_recent(self, recent: Sequence[Path]) -> None:
         """Files used before, the last one first."""
         self._recent = tuple(recent)
@@ -130,6 +152,7 @@ class ModelPanel(Panel):
         """Build the menu from what is known now."""
         self.menu.clear()
         self.menu.addAction("Choose a file…", self.open_dialog)
+        self.menu.addAction("Choose a folder…", self.open_folder_dialog)
         recent = [path for path in self._recent if path != self._demo]
         if recent:
             self.menu.addSeparator()
@@ -137,6 +160,11 @@ class ModelPanel(Panel):
             action = self.menu.addAction(file_text(path))
             action.setToolTip(str(path))
             action.setData(path)
+        if self._stored:
+            stored = self.menu.addMenu("Ollama's models")
+            for index, model in enumerate(self._stored):
+                action = stored.addAction(f"{model.name}  ·  {size_text(model.n_bytes)}")
+                action.setData(index)
         if self._demo is not None:
             self.menu.addSeparator()
             action = self.menu.addAction("Demo model, SmolLM2 135M")
@@ -152,6 +180,15 @@ class ModelPanel(Panel):
     def _on_action(self, action: QAction) -> None:
         if isinstance(action.data(), Path):
             self.chosen.emit(action.data())
+        elif isinstance(action.data(), int):
+            self.stored_chosen.emit(self._stored[action.data()])
+
+    @Slot()
+    def open_folder_dialog(self) -> None:
+        """Let the user pick a folder as Hugging Face has them."""
+        name = QFileDialog.getExistingDirectory(self, "Choose a model folder", str(self._folder))
+        if name:
+            self.chosen.emit(Path(name))
 
     @Slot()
     def open_dialog(self) -> None:

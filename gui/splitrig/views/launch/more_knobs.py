@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from splitrig.core.companion import Projector
@@ -56,8 +56,8 @@ class MoreKnobs(QWidget):
         self._silent = False
         self._found: Path | None = None
         self._make_fields()
-        self.fold = IconButton(theme, "caret-right", "More", kind="fold")
-        self.fold.setIconSize(QSize(12, 12))
+        self.fold = IconButton(theme, "caret-right", "More", kind="quiet", small=True)
+        self.fold.setProperty("fold", "true")
         self.fold.setCheckable(True)
         self.fold.toggled.connect(self._on_fold)
         self._summary = ElidedLabel(text_label(theme, "", "note", role="muted"))
@@ -160,9 +160,12 @@ class MoreKnobs(QWidget):
             extra_line=self.extra.text(),
         )
 
-    def show_model(self, model: Model) -> None:
-        """Limits follow the model."""
+    def show_model(self, model: Model | None) -> None:
+        """Limits follow the model; `None` for one that is no GGUF file."""
         self._model = model
+        if model is None:
+            self._found = None
+            return
         for field in (self.draft, self.projector):
             field.set_folder(model.path.parent)
 

@@ -12,9 +12,11 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_rules import Knob
+from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Note, Rig
+from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
@@ -24,6 +26,7 @@ from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.remote_control import RemoteControl
 from splitrig.views.launch.running_view import RunningView
 from splitrig.views.launch.wording import (
     handle_text,
@@ -33,6 +36,7 @@ from splitrig.views.launch.wording import (
     remarks,
     seconds_text,
     users_of_cards,
+    vllm_remarks,
 )
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.notice import NoticeBar
@@ -53,8 +57,9 @@ class LaunchPage(QWidget):
     """Everything before, during and after a start.
 
     Signals:
-        model_chosen: `Path` the user picked or dropped; answer with `show_model` or
-            `show_model_error`.
+        model_chosen: `Path` of a file or folder the user picked or dropped; answer with
+            `show_model`, `show_folder` or `show_model_error`.
+        stored_chosen: `OllamaModel` the user picked; answered in the same way.
         start_requested: `LaunchRequest, Plan`.
         stop_requested: The user wants the engine gone.
         chat_requested: The user wants to talk to the running engine.
@@ -62,12 +67,15 @@ class LaunchPage(QWidget):
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
         engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
+        builds_requested: No llama.cpp is here, and the user wants to get one.
 
     Attributes:
         more: The folded settings, with signals and slots of their own for the files chosen there.
+        remote: Cards of other machines, with signals and slots of its own.
     """
 
     model_chosen = Signal(object)
+    stored_chosen = Signal(object)
     start_requested = Signal(object, object)
     stop_requested = Signal()
     chat_requested = Signal()
@@ -75,6 +83,7 @@ class LaunchPage(QWidget):
     demo_requested = Signal()
     engine_chosen = Signal(int)
     engine_wanted = Signal(object)
+    builds_requested = Signal()
 
     def __init__(
         self,
@@ -98,7 +107,9 @@ class LaunchPage(QWidget):
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
+        self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self.setAcceptDrops(True)
@@ -157,8 +168,12 @@ class LaunchPage(QWidget):
 
     def _wire(self) -> None:
         self.editor.model.chosen.connect(self.model_chosen)
+        self.editor.model.stored_chosen.connect(self.stored_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
+        self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.editor.cards.switched.connect(self._on_switched)
+        self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
+        self.remote.changed.connect(self._on_remote)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
@@ -198,13 +213,26 @@ class LaunchPage(QWidget):
             self._seen = seen
             self._replan(typing=True)
 
-    @Slot(object)
-    def show_model(self, model: Model) -> None:
-        """Show the model that was read."""
-        self.planner.model = model
+    @Slot(object, str)
+    def show_model(self, model: Model, name: str = "") -> None:
+        """Show the file that was read; `name` is what Ollama calls it."""
+        self.planner.use_model(model, name)
         self.notice.hide()
-        self.editor.model.show_model(model)
+        if name:
+            self.editor.model.show_stored(model, name)
+        else:
+            self.editor.model.show_model(model)
         self.editor.knobs.show_model(model)
+        self.planner.knobs = self.editor.knobs.knobs
+        self._replan()
+
+    @Slot(object)
+    def show_folder(self, model: HfModel) -> None:
+        """Show the Hugging Face folder that was read; only vLLM loads one."""
+        self.planner.use_folder(model)
+        self.notice.hide()
+        self.editor.model.show_folder(model)
+        self.editor.knobs.show_folder(model)
         self.planner.knobs = self.editor.knobs.knobs
         self._replan()
 
@@ -245,8 +273,13 @@ class LaunchPage(QWidget):
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
         self.planner.knobs = self.editor.knobs.knobs
+        self.editor.cards.setEnabled(rules.picks_cards)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
+
+    def show_environment(self, replaced: Sequence[Replaced]) -> None:
+        """Inherited variables that an engine does not get as they are."""
+        self._replaced = tuple(replaced)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -261,6 +294,11 @@ class LaunchPage(QWidget):
         self._replan()
 
     @Slot(object)
+    def show_device_names(self, names: Mapping[str, str]) -> None:
+        """What the engine calls this machine's cards, by id."""
+        self.planner.set_device_names(names)
+
+    @Slot(object)
     def show_status(self, status: EngineStatus) -> None:
         """Follow the engine."""
         before, self._status = self._status, status
@@ -273,6 +311,8 @@ class LaunchPage(QWidget):
             self._ready_since_s.pop(status.slot, None)
         if status.phase.active and not before.phase.active:
             self.notice.hide()
+        if status.restart and status.restart != before.restart:
+            self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
@@ -289,11 +329,16 @@ class LaunchPage(QWidget):
         self._engines = engines
         self._show_others()
 
+    def show_lent(self, gpu_ids: Sequence[str]) -> None:
+        """Mark the cards that this machine lends."""
+        self._lent = dict.fromkeys(gpu_ids, "lent to other machines")
+        self._show_others()
+
     def _show_others(self) -> None:
         """Tabs, and what the engines that are not shown keep from the next start."""
         shown = self._status.slot if self._status.phase.active else DRAFT
         self.tabs.show_engines(self._engines, shown)
-        users = users_of_cards(s for s in self._engines if s.slot != shown)
+        users = self._lent | users_of_cards(s for s in self._engines if s.slot != shown)
         if users != self._users:
             self._users = users
             self.planner.set_in_use(users)
@@ -346,6 +391,10 @@ class LaunchPage(QWidget):
     def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
         self.planner.switch(gpu_id, on=on)
         self._replan()
+
+    @Slot()
+    def _on_remote(self) -> None:
+        self._replan(typing=True)
 
     @Slot(object)
     def _on_split(self, shares: tuple[float, ...]) -> None:
@@ -426,19 +475,24 @@ class LaunchPage(QWidget):
         planner = self.planner
         if not typing:
             self.editor.split.field.setModified(False)
-        cards = planner.cards
-        self.editor.cards.show_cards(cards)
+        cards = planner.all_cards
+        used = [card for card in cards if card.used]
+        self.editor.cards.show_cards(planner.cards, len(used), len(cards))
+        self.remote.refresh()
         self.editor.split.show_mode(planner.knobs.split_mode)
         self.more.show_choices(planner.split_choices)
         self.more.show_checked(planner.extra)
-        self.editor.split.show_cards([card for card in cards if card.used])
+        self.editor.split.show_cards(used)
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
-        self.editor.show_choices(cards, has_model=planner.model is not None)
+        self.editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
+        if planner.vllm_plan is not None:
+            self.editor.split.show_layout(planner.vllm_plan.layout.words)
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
-            self.editor.plan.show_plan(self.plan, planner.devices, numbers, speed)
+            devices = planner.devices if self.plan.devices else ()
+            self.editor.plan.show_plan(self.plan, devices, numbers, speed)
             handles = range(len(self.plan.devices) - 1)
             self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
         self._show_fit()
@@ -461,12 +515,12 @@ class LaunchPage(QWidget):
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
-        if self.planner.model is None:
+        if not self.planner.has_model:
             return "Choose a model first."
         if self.planner.obstacle:
             return self.planner.obstacle
         if self.plan is None:
-            cards = self.planner.cards
+            cards = self.planner.all_cards
             if any(not card.reason for card in cards):
                 return "Switch at least one card on."
             return "None of the cards can be used." if cards else "No card was found."
@@ -478,7 +532,7 @@ class LaunchPage(QWidget):
         running = phase is Phase.READY
         model = self._running_model()
         if running:
-            numbers = {card.id: card.number for card in self.planner.cards}
+            numbers = {card.id: card.number for card in self.planner.all_cards}
             self.running.show_status(self._status, model, numbers)
         elif phase.active:
             request = self._status.request
@@ -517,6 +571,10 @@ class LaunchPage(QWidget):
     def _on_settled(self) -> None:
         """What takes longer, once the choices rest."""
         plan, model = self.plan, self.planner.model
+        if plan is not None and self.planner.vllm_plan is not None:
+            self.editor.plan.show_fixes(())
+            self.editor.plan.show_notes(vllm_remarks(self.planner.vllm_plan))
+            self._show_command()
         if plan is None or model is None:
             return
         request = self.planner.plan_request()
@@ -532,6 +590,11 @@ class LaunchPage(QWidget):
         ]
         notes += more_remarks(knobs, model, self.planner.extra)
         notes += remarks(plan, model, knobs.n_ctx)
+        notes += self.planner.remote.notes(model, plan, request)
+        self.remote.refresh()
+        inherited = environment_note(self._replaced, self.planner.engine)
+        if inherited is not None:
+            notes.append(inherited)
         self.editor.plan.show_notes(notes)
         self._show_command()
 
@@ -570,4 +633,4 @@ class LaunchPage(QWidget):
     @staticmethod
     def _dropped(event: QDropEvent) -> Path | None:
         files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        return files[0] if len(files) == 1 and not files[0].is_dir() else None
+        return files[0] if len(files) == 1 else None

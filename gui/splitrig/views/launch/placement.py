@@ -6,7 +6,7 @@ from splitrig.core.engine import Buffers, EngineStatus
 from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, is_shared
 from splitrig.core.plan import DevicePlan
 from splitrig.core.told_together import NOT_TOLD
-from splitrig.core.units import GIB, MIB, MISSING, number_text
+from splitrig.core.units import GIB, MIB, MISSING, number_text, size_text
 from splitrig.views.launch.wording import layers_text
 from splitrig.views.theme import KIND_NAMES, Kind
 
@@ -139,6 +139,14 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
     if is_shared(status.actual):
         return True, "Loaded, divided within the layers", NOT_TOLD
+    if (placed := status.log.placed) is not None:
+        on_cards = placed.on_cards_bytes >= placed.total_bytes
+        where = (
+            "all on the cards"
+            if on_cards
+            else (f"{size_text(placed.on_cards_bytes)} of it on the cards, the rest in RAM")
+        )
+        return on_cards, "Loaded by Ollama", f"{size_text(placed.total_bytes)}, {where}."
     cards = placed_cards(status)
     drifted = [card for card in cards if card.drifted or any(row.drifted for row in card.rows)]
     if status.mismatches or drifted:

@@ -231,6 +231,7 @@ class PlanPanel(Panel):
         self.head.show_speed(speed if plan.fits else Speed())
         set_role(self, "true" if said.fits else "danger", "panel")
         self.bars.show_plan(plan, devices, numbers)
+        self.table.setVisible(bool(plan.devices))
         self.table.show_plan(plan, devices, numbers)
         self._command_hint.setText("this is what Start runs" if plan.fits else "it would fail")
 

@@ -14,12 +14,14 @@ from splitrig.core.engine_rules import (
     rules_of,
     why_not_here,
 )
-from splitrig.core.errors import SplitRigError
+from splitrig.core.errors import EngineError, SplitError, SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments, check_line
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
+from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
+from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.server_options import Options
 from splitrig.core.share import LOOPBACK
@@ -32,7 +34,11 @@ from splitrig.core.split import (
 )
 from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
 from splitrig.core.units import GIB
+from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm_plan import make_vllm_plan
+from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
+from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 
 AUTO_DRIFT = 0.02
 """Auto follows free memory again when it has changed by this share of the card."""
@@ -70,42 +76,15 @@ class Knobs:
     extra_line: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardChoice:
-    """A card as the page offers it.
-
-    Attributes:
-        id: Its key.
-        number: The number of its chip.
-        name: Its short name.
-        free_bytes: Memory the engine may use; `None` if not reported.
-        total_bytes: All memory; `None` if not reported.
-        on: The user wants it.
-        reason: Why it cannot be used; empty when it can.
-        note: What else is worth a word, such as 'PCIe ×4'.
-    """
-
-    id: str
-    number: int
-    name: str
-    free_bytes: int | None
-    total_bytes: int | None
-    on: bool
-    reason: str = ""
-    note: str = ""
-
-    @property
-    def used(self) -> bool:
-        """It takes part in the split."""
-        return self.on and not self.reason
-
-
 class Planner:
     """Rig, model and choices in; devices, plan and request out.
 
     Attributes:
         rig: The last reading taken over.
-        model: What is to be loaded.
+        model: The GGUF file that is to be loaded.
+        model_name: What Ollama calls it, if it is one of its models.
+        folder: The Hugging Face folder that is to be loaded instead.
+        vllm_plan: The plan for that folder, as far as there is one.
         knobs: The settings below the split.
         auto: The split follows free memory.
         port: Wanted TCP port; 0 for a free one.
@@ -114,11 +93,16 @@ class Planner:
         engine_build: What that engine says of itself; `None` before it was asked.
         engine_error: Why that engine cannot be used.
         options: What that engine's command line takes; empty where it is not known.
+        remote: Cards of other machines.
     """
 
     def __init__(self) -> None:
         self.rig = Rig(time_s=0.0)
         self.model: Model | None = None
+        self.model_name = ""
+        self.folder: HfModel | None = None
+        self.vllm_plan: VllmPlan | None = None
+        self._refusal = ""
         self.knobs = Knobs()
         self.auto = True
         self.port, self.host = 0, LOOPBACK
@@ -126,12 +110,15 @@ class Planner:
         self.engine_build: str | None = None
         self.engine_error: SplitRigError | None = None
         self.options = Options()
+        self.remote = RemoteChoice()
         self._off: set[str] = set()
         self._in_use: Mapping[str, str] = {}
         self._shared: set[str] = set()
         self._blocked: Mapping[str, str] = {}
         self._backends: Mapping[str, Backend] = {}
+        self._device_names: Mapping[str, str] = {}
         self._shares: tuple[float, ...] = ()
+        self._own_split: tuple[tuple[str, ...], tuple[float, ...]] | None = None
         self._auto_for: tuple[PlanDevice, ...] = ()
         self._fit_key: object = None
         self._fit: tuple[int, int] | None = None
@@ -140,21 +127,35 @@ class Planner:
 
     @property
     def cards(self) -> tuple[CardChoice, ...]:
-        """All cards of the rig, in its order."""
+        """All cards of this machine, in the rig's order."""
         return tuple(
             self._card(number, gpu, self.rig.samples.get(gpu.id))
             for number, gpu in enumerate(self.rig.gpus)
         )
 
     @property
+    def all_cards(self) -> tuple[CardChoice, ...]:
+        """This machine's cards, and behind them those of other machines."""
+        far = tuple(entry.card for entry in self.remote_entries if entry.card is not None)
+        return (*self.cards, *far)
+
+    @property
+    def remote_entries(self) -> tuple[RemoteEntry, ...]:
+        """Cards of other machines, and servers of which none is known."""
+        return self.remote.entries(len(self.rig.gpus), self.rules.no_remote)
+
+    @property
     def used_cards(self) -> tuple[CardChoice, ...]:
         """The cards that take part, in the order of the split."""
-        return tuple(card for card in self.cards if card.used)
+        return tuple(card for card in self.all_cards if card.used)
 
     @property
     def devices(self) -> tuple[PlanDevice, ...]:
         """The used cards as the plan takes them."""
-        return card_devices(self.rig, [card.id for card in self.used_cards], self._backends)
+        ids = [card.id for card in self.used_cards]
+        own = card_devices(self.rig, ids, self._backends)
+        far = [card for card in map(self.remote.card, ids) if card is not None]
+        return (*own, *(card.plan_device() for card in far))
 
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
@@ -171,8 +172,20 @@ class Planner:
         self._backends = dict(backends)
         self._settle()
 
+    def set_device_names(self, names: Mapping[str, str]) -> None:
+        """What the engine calls this machine's cards, by card id."""
+        self._device_names = dict(names)
+
+    def settle(self) -> None:
+        """Follow a change of the cards of other machines."""
+        self._settle()
+
     def switch(self, gpu_id: str, *, on: bool) -> None:
         """Use a card or leave it out; one that another engine uses only if the user says so."""
+        if self.remote.card(gpu_id) is not None:
+            self.remote.switch(gpu_id, on=on)
+            self._settle()
+            return
         (self._off.discard if on else self._off.add)(gpu_id)
         (self._shared.add if on and gpu_id in self._in_use else self._shared.discard)(gpu_id)
         self._settle()
@@ -181,6 +194,7 @@ class Planner:
         """Cards that other engines use, by id, with who does."""
         self._in_use = dict(users)
         self._shared.intersection_update(users)
+        self.remote.set_in_use(users)
         self._settle()
 
     def _is_on(self, gpu_id: str) -> bool:
@@ -191,6 +205,8 @@ class Planner:
     @property
     def n_slots(self) -> int:
         """Layers to lie on the cards, the output counted."""
+        if self.folder is not None:
+            return self.folder.config.n_layer
         if self.model is None:
             return 0
         slots = self.model.n_layer + 1
@@ -219,11 +235,12 @@ class Planner:
         check_split(shares)
         self._auto_for = self.devices
         self._shares = tuple(shares)
+        self._own_split = (tuple(device.id for device in self._auto_for), self._shares)
         self.auto = False
 
     def set_auto(self) -> None:
         """Follow free memory from now on."""
-        self.auto = True
+        self.auto, self._own_split = True, None
         self._take_auto(self.devices)
 
     def set_even(self) -> None:
@@ -231,11 +248,17 @@ class Planner:
         self.set_shares(even_split(len(self.devices)))
 
     def _settle(self) -> None:
-        """A split of other cards no longer holds; Auto follows free memory."""
+        """A split of other cards no longer holds; Auto follows free memory.
+
+        The user's own one is back as soon as its cards are, such as when an engine has ended.
+        """
         devices = self.devices
-        if [d.id for d in devices] != [d.id for d in self._auto_for]:
+        ids = tuple(d.id for d in devices)
+        if ids != tuple(d.id for d in self._auto_for):
             self.auto = True
             self._take_auto(devices)
+            if self._own_split is not None and self._own_split[0] == ids:
+                self.auto, self._shares = False, self._own_split[1]
         elif self.auto and self._drifted(devices):
             self._take_auto(devices)
 
@@ -273,23 +296,70 @@ class Planner:
 
     def plan(self) -> Plan | None:
         """Where everything goes; `None` without a model or a card."""
+        self.vllm_plan, self._refusal = None, ""
+        if self.folder is not None:
+            return self._plan_folder(self.folder) if self.devices else None
+        if self.model is not None and not self.rules.picks_cards:
+            return unplanned()
         if self.model is None or not self.devices:
             return None
         return make_plan(self.model, self.devices, self.plan_request())
 
     def launch_request(self) -> LaunchRequest | None:
         """What Start would ask for."""
-        if self.model is None or not self.used_cards:
+        if self.folder is not None:
+            return self._folder_request(self.folder)
+        cards = self.used_cards if self.rules.picks_cards else ()
+        if self.model is None or (self.rules.picks_cards and not cards):
             return None
+        try:
+            names, rpc = self._names_and_servers(cards)
+        except EngineError:
+            return None  # `obstacle` says why
         return LaunchRequest(
             model=self.model.path,
-            gpu_ids=tuple(card.id for card in self.used_cards),
+            gpu_ids=tuple(card.id for card in cards),
+            devices=names,
+            rpc=rpc,
             plan=self.plan_request(),
             engine=self.engine,
+            model_name=self.model_name,
             port=self.port,
             host=self.host,
             extra_arguments=self.extra.arguments,
         )
+
+    def _names_and_servers(
+        self, cards: Sequence[CardChoice]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The engine's names of the cards, and the servers to name; both empty without remote ones.
+
+        Raises:
+            EngineError: A server cannot be used, or the engine did not name a card yet.
+        """
+        ids = [card.id for card in cards]
+        if not any(self.remote.card(card_id) for card_id in ids):
+            return (), ()
+        own = [card_id for card_id in ids if self.remote.card(card_id) is None]
+        names = dict(self._device_names)
+        if self.rig.demo:  # the processor lends these, through a server that is named first
+            names = {card_id: f"RPC{n}" for n, card_id in enumerate(own)}
+        for card_id in own:
+            if card_id not in names:
+                raise EngineError("The engine has not named this machine's cards yet.")
+        use = self.remote.use(ids, first=len(own) if self.rig.demo else 0)
+        names |= use.names
+        return tuple(names[card_id] for card_id in ids), use.rpc
+
+    @property
+    def _remote_obstacle(self) -> str:
+        """Why a start with the cards of other machines has to wait; empty when it need not."""
+        cards = self.used_cards
+        try:
+            self._names_and_servers(cards)
+        except EngineError as error:
+            return f"{error.message} {error.hint}".strip()
+        return self.remote.waiting_for([card.id for card in cards])
 
     @property
     def extra(self) -> CheckedArguments:
@@ -316,13 +386,19 @@ class Planner:
         """Why the engine chosen cannot load the model here; empty when it can."""
         rules = self.rules
         here = why_not_here(self.engine, sys.platform)
-        if here or self.model is None:
+        if here or not self.has_model:
             return here
-        if self.rig.demo and not rules.lends:
+        if self.rig.demo and rules.picks_cards and not rules.lends:
             return f"{rules.name} cannot use the demo rig, whose cards the processor lends."
-        wrong = reads(rules, self.model.path, is_folder=False, in_store=False)
+        wrong = ""
+        if self.folder is not None:
+            wrong = reads(rules, self.folder.path, is_folder=True, in_store=False)
+        elif self.model is not None:
+            stored = bool(self.model_name)
+            wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
         error = self.engine_error.message if self.engine_error is not None else ""
-        return wrong or error or self._unfit_knob()
+        wrong = wrong or error or self._refusal or self._remote_obstacle
+        return wrong or self._unfit_knob()
 
     def _unfit_knob(self) -> str:
         """Why a folded setting cannot be used as it is; empty when all can."""
@@ -340,11 +416,68 @@ class Planner:
         before = self.rules
         self.engine, self.engine_build, self.engine_error = kind, None, None
         self.options = Options()
+        self.set_device_names({})
         self.set_blocked({})
         start = Knobs()
         used = {k for k in FOLDED if getattr(self.knobs, k) != getattr(start, k)}
         several = len(self.used_cards) > 1
         return lost_on_switch(before, self.rules, several_cards=several, used=used)
+
+    @property
+    def has_model(self) -> bool:
+        """A file or a folder is chosen."""
+        return self.model is not None or self.folder is not None
+
+    def use_model(self, model: Model, name: str = "") -> None:
+        """Load this file, which Ollama may have a name for."""
+        self.model, self.model_name, self.folder = model, name, None
+
+    def use_folder(self, model: HfModel) -> None:
+        """Load this Hugging Face folder."""
+        self.model, self.model_name, self.folder = None, "", model
+
+    def vllm_options(self) -> VllmOptions:
+        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it."""
+        cards = len(self.devices)
+        pipeline = not self.auto and cards > 1
+        return VllmOptions(
+            tp=1 if pipeline else None,
+            pp=cards if pipeline else None,
+            split=self.shares if pipeline else None,
+            n_ctx=self.knobs.n_ctx,
+            max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
+        )
+
+    def _plan_folder(self, model: HfModel) -> Plan | None:
+        cards = [
+            VllmCard(
+                name=device.name,
+                id=device.id,
+                free_bytes=device.free_bytes,
+                total_bytes=device.total_bytes or device.free_bytes,
+            )
+            for device in self.devices
+        ]
+        try:
+            self.vllm_plan = make_vllm_plan(model, cards, self.vllm_options())
+        except SplitError as error:
+            self._refusal = f"{error.message} {error.hint}".strip()
+            return None
+        return self.vllm_plan.as_plan()
+
+    def _folder_request(self, model: HfModel) -> LaunchRequest | None:
+        plan = self.vllm_plan
+        if plan is None:
+            return None
+        return LaunchRequest(
+            model=model.path,
+            gpu_ids=tuple(card.id for card in self.used_cards),
+            plan=replace(self.plan_request(), n_ctx=plan.n_ctx),
+            engine=self.engine,
+            vllm=plan.decided(self.vllm_options()),
+            port=self.port,
+            host=self.host,
+        )
 
     def speed(self, plan: Plan) -> Speed:
         """What to expect; nothing on a demo rig, whose cards do not compute."""

@@ -69,7 +69,7 @@ class SummaryPanel(Panel):
         self._status = status
         path = status.request.model
         quantization = model.quantization if model is not None else None
-        name = model_name(path, quantization)
+        name = status.request.model_name or model_name(path, quantization)
         build = f" {status.build}" if status.build else ""
         self._head.show_text(name, f"{engine_name(status)}{build}", quantization, tip=str(path))
         rows = request_rows(status.request)
@@ -78,6 +78,8 @@ class SummaryPanel(Panel):
             ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
         )
         self._show_rows(rows)
+        ours = status.pid is not None
+        self.stop.setText("Stop" if ours else "Release model")
         self.share.setEnabled(bool(status.url))
         self.popup.show_status(status)
 
@@ -219,5 +221,6 @@ class RunningView(QWidget):
         as_planned, title, detail = placed_verdict(status)
         icon = ("check-circle", "success") if as_planned else ("warning", "warning")
         self.head.show_words(*icon, title, detail)
+        self.table.setVisible(status.plan is not None and bool(status.plan.devices))
         self.table.show_status(status, numbers)
         self.command.set_command(status.command)

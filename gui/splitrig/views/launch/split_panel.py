@@ -9,7 +9,7 @@ from splitrig.core.engine_rules import EngineRules
 from splitrig.core.errors import SplitError
 from splitrig.core.split import parse_split, split_text
 from splitrig.core.split_mode import LAYER, NONE, WITHIN
-from splitrig.views.launch.planner import CardChoice
+from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
 from splitrig.views.widgets.texts import Panel, set_role, text_label
@@ -131,6 +131,15 @@ class SplitPanel(Panel):
             self.field.setText(split_text(shares))
             self.field.setCursorPosition(0)
             self._show_error(None)
+
+    @property
+    def hint(self) -> str:
+        """The words beside the field."""
+        return self._hint.text()
+
+    def show_layout(self, words: str) -> None:
+        """Say how the engine will use the cards, where that is not plain layers."""
+        self._hint.setText(words)
 
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""

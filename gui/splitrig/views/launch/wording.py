@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.engine_rules import RULES, Knob
 from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.gpu import Note, Severity
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.split import split_text
 from splitrig.core.split_mode import LABELS, LAYER, NONE, doubt
 from splitrig.core.units import GIB, MIB, number_text, size_text
+from splitrig.core.vllm import VllmPlan
 from splitrig.views.launch.planner import Knobs
 
 
@@ -35,6 +38,8 @@ def room_text(n_bytes: int) -> str:
 def verdict(plan: Plan) -> Verdict:
     """Whether every card has room, and where it is tight."""
     tightest = plan.tightest
+    if tightest is None and plan.notes:
+        return Verdict(fits=True, title="The engine places it", detail=plan.notes[0])
     if tightest is None:
         return Verdict(fits=False, title="No card takes part", detail="Switch a card on.")
     if not any(device.n_layers for device in plan.devices):
@@ -80,6 +85,36 @@ def remarks(plan: Plan, model: Model, n_ctx: int) -> list[Note]:
                 message=f"{n_ctx:,} tokens of context are more than the {model.n_ctx_train:,} "
                 "the model was trained for.",
                 detail="Answers far into the context may make no sense; set it lower.",
+            )
+        )
+    found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
+    return found
+
+
+def vllm_remarks(plan: VllmPlan) -> list[Note]:
+    """What a plan for vLLM has to say: its layout, the share of memory, what is stranded."""
+    found = [
+        Note(
+            id="vllm-layout",
+            severity=Severity.INFO,
+            message=f"{plan.layout.words.capitalize()}, {number_text(plan.kv_tokens)} tokens of "
+            "KV cache.",
+            detail=plan.fraction_reason,
+        )
+    ]
+    if plan.stranded_bytes >= GIB:
+        cards = [
+            f"{card.name} {number_text(card.stranded_bytes / GIB, 1)} GiB"
+            for card in plan.cards
+            if card.stranded_bytes >= GIB // 10
+        ]
+        found.append(
+            Note(
+                id="vllm-stranded",
+                severity=Severity.WARNING,
+                message=f"{number_text(plan.stranded_bytes / GIB, 1)} GiB stay unused.",
+                detail=f"Every card takes as much as the smallest: {', '.join(cards)}. "
+                "A pipeline (move the handle) gives each card layers by its size.",
             )
         )
     found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
@@ -157,6 +192,15 @@ def model_text(model: Model) -> str:
     return " · ".join(parts)
 
 
+def folder_text(model: HfModel) -> str:
+    """'15.3 GiB · 36 layers · context up to 40,960 · Qwen3ForCausalLM'."""
+    config = model.config
+    parts = [size_text(model.file_bytes), f"{config.n_layer} layers"]
+    if config.n_ctx:
+        parts.append(f"context up to {number_text(config.n_ctx)}")
+    return " · ".join([*parts, config.architecture])
+
+
 def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
     """How many layers lie on the cards: 'all 64 + output'. The output goes there first."""
     if n_gpu_layers < 0 or n_gpu_layers > n_layer:
@@ -218,6 +262,8 @@ def load_text(plan: Plan) -> str:
     """What Start will do, beside its button."""
     if not plan.fits:
         return "The engine would run out of memory while loading."
+    if not plan.devices:
+        return "Loads the model where the engine sees fit."
     on_cards = sum(device.model_bytes for device in plan.devices)
     if not on_cards:
         return "Nothing is loaded onto the cards."
@@ -236,13 +282,13 @@ def seconds_text(seconds: float) -> str:
 def request_rows(request: LaunchRequest) -> list[tuple[str, str]]:
     """The settings of a running engine, label and value."""
     knobs = request.plan
+    rules = RULES[request.engine]
     rows = []
-    if knobs.split is not None and len(knobs.split) > 1:
+    if knobs.split is not None and len(knobs.split) > 1 and not rules.no_ratio:
         rows.append(("Split", split_text(knobs.split)))
-    rows += [
-        ("Context", f"{knobs.n_ctx:,} tokens"),
-        ("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"),
-    ]
+    rows.append(("Context", f"{knobs.n_ctx:,} tokens"))
+    if Knob.KEYS in rules.knobs:
+        rows.append(("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"))
     if knobs.n_parallel > 1:
         rows.append(("Requests", str(knobs.n_parallel)))
     return rows + _more_rows(request)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.texts import IconButton, text_label
 
-Drawing = Literal["cards", "model", "chat"]
+Drawing = Literal["cards", "model", "chat", "log"]
 TEXT_PX = 520
 
 
@@ -34,9 +34,9 @@ class LineDrawing(QWidget):
         missing = QPen(self._theme.colour("control"), 1.5, Qt.PenStyle.DashLine)
         offered = QPen(self._theme.colour("accent"), 2)
         ground = self._theme.colour("surface")
-        {"cards": _draw_cards, "model": _draw_model, "chat": _draw_chat}[self._drawing](
-            painter, missing, offered, ground
-        )
+        {"cards": _draw_cards, "model": _draw_model, "chat": _draw_chat, "log": _draw_log}[
+            self._drawing
+        ](painter, missing, offered, ground)
 
 
 def _draw_card(painter: QPainter, box: QRectF, radius: float, *, spokes: bool) -> None:
@@ -89,6 +89,19 @@ def _draw_chat(painter: QPainter, missing: QPen, offered: QPen, ground: QColor) 
     painter.drawRoundedRect(QRectF(4, 54, 168, 50), 8, 8)
     for y, to in ((71, 152), (86, 110)):
         painter.drawLine(QPointF(20, y), QPointF(to, y))
+
+
+def _draw_log(painter: QPainter, missing: QPen, offered: QPen, ground: QColor) -> None:
+    """A sheet with lines to come, and the prompt they come from."""
+    painter.setPen(missing)
+    painter.drawRoundedRect(QRectF(44, 4, 164, 76), 6, 6)
+    for y, to in ((22, 176), (37, 150), (52, 188)):
+        painter.drawLine(QPointF(60, y), QPointF(to, y))
+    painter.setPen(offered)
+    painter.setBrush(ground)
+    painter.drawRoundedRect(QRectF(24, 64, 204, 38), 6, 6)
+    painter.drawPolyline([QPointF(38, 76), QPointF(46, 83), QPointF(38, 90)])
+    painter.drawLine(QPointF(54, 90), QPointF(70, 90))
 
 
 class EmptyState(QWidget):

@@ -50,6 +50,17 @@ class Segmented(QFrame):
         self._last = index
         self._group.button(index).setChecked(True)
 
+    def set_label(self, index: int, label: str) -> None:
+        """Rename a choice."""
+        button = self._group.button(index)
+        if button.text() != label:
+            button.setText(label)
+            self.labels = (*self.labels[:index], label, *self.labels[index + 1 :])
+
+    def set_hint(self, index: int, hint: str) -> None:
+        """Say more of a choice in its tooltip."""
+        self._group.button(index).setToolTip(hint)
+
     def set_choice_enabled(self, index: int, reason: str = "") -> None:
         """Close a choice, with the reason as its tooltip; no reason opens it again."""
         button = self._group.button(index)

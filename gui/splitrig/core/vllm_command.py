@@ -1,0 +1,253 @@
+"""The command line and the environment of `vllm serve`, and what may be added to them."""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from splitrig.core.errors import EngineError
+from splitrig.core.share import LOOPBACK
+from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm_layout import partition_text
+
+CONTROLLED = {
+    "--host": "who may reach the engine is set under Share",
+    "--port": "the port is chosen beside it",
+    "--uds": "SplitRig speaks to it over a port",
+    "--api-key": "SplitRig makes a new key for every start",
+    "--allowed-origins": "only this machine may call it",
+    "--root-path": "SplitRig calls it at its root",
+    "--ssl-keyfile": "SplitRig speaks plain HTTP on this machine",
+    "--ssl-certfile": "SplitRig speaks plain HTTP on this machine",
+    "--config": "a file could change all that is set here",
+    "--middleware": "it would run a stranger's code in the server",
+    "--grpc": "SplitRig speaks HTTP",
+    "--headless": "SplitRig asks it for its health",
+    "--model": "the model is chosen above",
+    "--served-model-name": "the name is set beside it",
+    "--tensor-parallel-size": "the layout is set with the cards",
+    "--pipeline-parallel-size": "the layout is set with the cards",
+    "--data-parallel-size": "every copy is an engine of its own here",
+    "--nnodes": "machines are set with the cards",
+    "--node-rank": "machines are set with the cards",
+    "--master-addr": "machines are set with the cards",
+    "--distributed-executor-backend": "machines are set with the cards",
+    "--device-ids": "the cards are chosen above",
+    "--gpu-memory-utilization": "the share of memory is set beside it",
+    "--device-memory-utilization": "the share of memory is set beside it",
+    "--max-model-len": "the context is set beside it",
+    "--kv-cache-dtype": "the type of the KV cache is set beside it",
+    "--dtype": "the type of the weights is set beside it",
+    "--quantization": "the quantisation is set beside it",
+    "--enforce-eager": "captured graphs are set beside it",
+    "--max-num-seqs": "the number of requests is set beside it",
+    "--disable-log-stats": "the graphs need its figures",
+}
+"""Options that extra arguments may not set, and why."""
+_OPTION = re.compile(r"--[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+QUIET = "/health,/metrics"
+"""Asked again and again: they would fill the log."""
+
+
+def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
+    """Refuse extra arguments that this vLLM lacks, or that set what is set elsewhere.
+
+    vLLM takes any unique beginning of an option for the option (argparse), and an underscore for
+    a dash, so only whole names pass.
+
+    Args:
+        extra: As typed.
+        flags: Options this vLLM has; empty where that could not be read.
+
+    Raises:
+        EngineError: One of them is refused.
+    """
+    for number, word in enumerate(extra):
+        if not word.startswith("-") or _is_number(word):
+            if number == 0:
+                raise EngineError(
+                    f"'{word}' is no option of vLLM.", "Extra arguments begin with an option."
+                )
+            continue
+        name = word.split("=", 1)[0].split(".", 1)[0]
+        if not _OPTION.fullmatch(name):
+            raise EngineError(
+                f"'{word}' is not taken as an extra argument.",
+                "Write options in their long form, such as --seed 1.",
+            )
+        _check_option(name.replace("_", "-"), flags)
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-\d+(\.\d+)?", word) is not None
+
+
+def _check_option(option: str, flags: Collection[str]) -> None:
+    positive = option if option in flags else option.replace("--no-", "--", 1)
+    if positive in CONTROLLED:
+        raise EngineError(
+            f"{option} cannot be set here: {CONTROLLED[positive]}.", "Take it out again."
+        )
+    if flags and positive not in flags:
+        raise EngineError(
+            f"This vLLM does not know {option}.", "Take it out, or install a newer vLLM."
+        )
+    if not flags:
+        for controlled, why in CONTROLLED.items():
+            if controlled.startswith(option):
+                raise EngineError(
+                    f"{option} cannot be set here: it could stand for {controlled}, and {why}.",
+                    "Write the whole name of the option.",
+                )
+
+
+def serve_arguments(
+    model: Path,
+    options: VllmOptions,
+    *,
+    port: int,
+    served_name: str,
+    flags: Collection[str],
+    host: str = LOOPBACK,
+) -> list[str]:
+    """Everything behind `vllm`, without a key.
+
+    Args:
+        model: The model's folder.
+        options: What is wanted.
+        port: TCP port.
+        served_name: What requests name the model.
+        flags: Options this vLLM has; empty where that could not be read.
+        host: Address to listen on.
+
+    Raises:
+        EngineError: An extra argument is refused, or this vLLM lacks an option that is needed.
+    """
+    check_extra(options.extra, flags)
+    # absolute: a name that begins with a dash would be taken for an option
+    arguments = ["serve", str(model.absolute()), "--host", host, "--port", str(port)]
+    arguments += ["--served-model-name", served_name]
+    arguments += ["--allowed-origins", json.dumps([f"http://127.0.0.1:{port}"])]
+    if options.n_ctx:
+        arguments += ["--max-model-len", str(options.n_ctx)]
+    tp, pp = options.tp or 1, options.pp or 1
+    arguments += ["--tensor-parallel-size", str(tp), "--pipeline-parallel-size", str(pp)]
+    if options.fraction is not None:
+        arguments += ["--gpu-memory-utilization", f"{options.fraction:g}"]
+    arguments += ["--dtype", options.dtype]
+    if options.kv_dtype != "auto":
+        arguments += ["--kv-cache-dtype", options.kv_dtype]
+    if options.quantization:
+        arguments += ["--quantization", options.quantization]
+    if options.eager:
+        arguments += ["--enforce-eager"]
+    if options.max_num_seqs is not None:
+        arguments += ["--max-num-seqs", str(options.max_num_seqs)]
+    if "--disable-access-log-for-endpoints" in flags:
+        arguments += ["--disable-access-log-for-endpoints", QUIET]
+    if options.cluster is not None:
+        arguments += cluster_arguments(options.cluster, flags)
+    elif tp * pp > 1:
+        arguments += ["--distributed-executor-backend", "mp"]
+    return [*arguments, *options.extra]
+
+
+def cluster_arguments(cluster: Cluster, flags: Collection[str], rank: int = 0) -> list[str]:
+    """What joins several machines, for the machine number `rank`.
+
+    Raises:
+        EngineError: This vLLM cannot join machines without Ray.
+    """
+    if cluster.kind is ClusterKind.RAY:
+        return ["--distributed-executor-backend", "ray"]
+    if flags and "--nnodes" not in flags:
+        raise EngineError(
+            "This vLLM joins several machines only through Ray.",
+            "Choose Ray, or install a newer vLLM on every machine.",
+        )
+    joined = ["--nnodes", str(cluster.n_nodes), "--node-rank", str(rank)]
+    joined += ["--master-addr", cluster.host_ip]
+    if cluster.port:
+        joined += ["--master-port", str(cluster.port)]
+    return joined if rank == 0 else [*joined, "--headless"]
+
+
+def node_command(arguments: Sequence[str], cluster: Cluster, rank: int) -> tuple[str, ...]:
+    """The command for another machine, for copying: the same, with its own number.
+
+    What only the machine with the API needs is left out.
+
+    Args:
+        arguments: As `serve_arguments` makes them for machine 0.
+        cluster: The machines.
+        rank: The machine's number, from 1.
+    """
+    only_here = {"--host", "--port", "--served-model-name", "--allowed-origins",
+                 "--disable-access-log-for-endpoints"}  # fmt: skip
+    mine = cluster_arguments(cluster, ())
+    kept: list[str] = []
+    skip = 0
+    for word in arguments:
+        if skip:
+            skip -= 1
+        elif word in only_here:
+            skip = 1
+        else:
+            kept.append(word)
+    start = next(i for i in range(len(kept)) if kept[i : i + len(mine)] == mine)
+    kept[start : start + len(mine)] = cluster_arguments(cluster, (), rank)
+    return ("vllm", *kept)
+
+
+def serve_environment(
+    options: VllmOptions, *, devices: Sequence[str], key: str | None
+) -> dict[str, str]:
+    """What is set for vLLM, over everything inherited (`core.environment`).
+
+    Cards are named by number in PCI order: versions up to 0.20 fail on UUIDs.
+
+    Args:
+        options: What is wanted.
+        devices: The engine's words for the cards, such as `CUDA0`, in the order of the ranks.
+        key: For `Authorization`; not an argument, which every user of the machine could read.
+    """
+    env = {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "INFO",
+        "NO_COLOR": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    numbers = ",".join(number_of(name) for name in devices)
+    cluster = options.cluster
+    if devices and (cluster is None or cluster.kind is ClusterKind.NODES):
+        # a Ray cluster hands out its cards itself
+        env["HIP_VISIBLE_DEVICES" if is_amd(devices) else "CUDA_VISIBLE_DEVICES"] = numbers
+    if options.layers is not None and (options.pp or 1) > 1:
+        env["VLLM_PP_LAYER_PARTITION"] = partition_text(options.layers)
+    env["VLLM_HOST_IP"] = "127.0.0.1" if cluster is None else cluster.host_ip
+    if cluster is not None and cluster.kind is ClusterKind.RAY:
+        env["RAY_ADDRESS"] = f"{cluster.host_ip}:{cluster.port}"
+    if key is not None:
+        env["VLLM_API_KEY"] = key
+    return env
+
+
+def shown_environment(options: VllmOptions, *, devices: Sequence[str]) -> tuple[str, ...]:
+    """What has to stand before a command for copying: the variables that place the model."""
+    env = serve_environment(options, devices=devices, key=None)
+    names = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+             "VLLM_PP_LAYER_PARTITION", "RAY_ADDRESS")  # fmt: skip
+    return ("env", *(f"{name}={env[name]}" for name in names if name in env))
+
+
+def number_of(device: str) -> str:
+    """The number in `CUDA1`."""
+    return re.sub(r"^\D+", "", device)
+
+
+def is_amd(devices: Sequence[str]) -> bool:
+    """Whether these are cards of AMD."""
+    return bool(devices) and devices[0].startswith("ROCm")

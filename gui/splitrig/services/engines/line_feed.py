@@ -1,0 +1,65 @@
+"""The way of an engine's lines to whoever shows them: the last ones, and how many are missing."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_LINES = 1000
+"""Lines kept between two posts; of a flood the window sees the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLogLines:
+    """New lines of an engine's output.
+
+    Attributes:
+        lines: As they were written.
+        slot: Which of several engines.
+        first: How many lines of this engine came before these; a gap to the end of the last
+            ones was dropped on the way, wherever that was.
+    """
+
+    lines: tuple[str, ...]
+    slot: int = 1
+    first: int = 0
+
+
+class LineFeed:
+    """Takes lines on the thread that reads them and gives them away on another, never waiting."""
+
+    def __init__(self, slot: int = 1, *, most_lines: int = MOST_LINES) -> None:
+        self._slot = slot
+        self._lock = threading.Lock()
+        self._lines: deque[str] = deque(maxlen=most_lines)
+        self._n_added = 0
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take lines in; the oldest make room."""
+        with self._lock:
+            self._n_added += len(lines)
+            self._lines.extend(lines)
+
+    def take(self) -> EngineLogLines | None:
+        """Everything that came since the last time, or what is left of it; `None` for nothing."""
+        with self._lock:
+            lines = tuple(self._lines)
+            self._lines.clear()
+            first = self._n_added - len(lines)
+        return EngineLogLines(lines, self._slot, first) if lines else None
+
+
+class GapCounter:
+    """Finds out how many lines of each engine never arrived."""
+
+    def __init__(self) -> None:
+        self._next: dict[int, int] = {}
+
+    def skipped_before(self, news: EngineLogLines) -> int:
+        """Lines missing between the last news of this engine and these.
+
+        A feed that took the slot over counts from 0 again.
+        """
+        expected = self._next.get(news.slot, 0)
+        self._next[news.slot] = news.first + len(news.lines)
+        return news.first - expected if news.first >= expected else news.first

@@ -1,0 +1,43 @@
+"""Stands in for Ray: answers as a recorded cluster of one machine does, with other numbers.
+
+`FAKE_RAY` has cards and address of every machine, such as `2@127.0.0.1,2@10.0.0.2`, and after a
+slash how many are free; with `fails` connecting fails.
+"""
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_RECORDED = json.loads(Path(os.environ["FAKE_RAY_RECORDED"]).read_text(encoding="utf-8"))
+_ASKED = os.environ.get("FAKE_RAY", "2@127.0.0.1")
+
+
+def init(**options: Any) -> None:
+    """Connect."""
+    if _ASKED == "fails":
+        raise ConnectionError(f"Could not connect to {options['address']}.\nMore words.")
+
+
+def nodes() -> list[Any]:
+    """The machines."""
+    found = []
+    for machine in _ASKED.partition("/")[0].split(","):
+        cards, _, address = machine.partition("@")
+        node = copy.deepcopy(_RECORDED["nodes"][0])
+        node |= {"NodeManagerAddress": address, "NodeName": address}
+        node["Resources"] |= {"GPU": float(cards), "accelerator_type:G": 1.0}
+        found.append(node)
+    return found
+
+
+def available_resources() -> dict[str, float]:
+    """What nobody has taken."""
+    free = _ASKED.partition("/")[2]
+    total = sum(node["Resources"]["GPU"] for node in nodes())
+    return {**_RECORDED["available"], "GPU": float(free) if free else total}
+
+
+def shutdown() -> None:
+    """Disconnect."""

@@ -1,0 +1,146 @@
+"""Models that are no GGUF file: Hugging Face folders for vLLM, Ollama's own by name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from launch_samples import make_model, make_rig
+from pytestqt.qtbot import QtBot
+from tests.unit.core.hf_samples import model as hf_model
+
+from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.ollama_model import OllamaModel
+from splitrig.core.plan import Plan
+from splitrig.views.launch.page import LaunchPage
+from splitrig.views.theme import Theme
+
+STORED = OllamaModel(
+    name="qwen3:32b",
+    store=Path("/models"),
+    path=Path("/models/blobs/sha256-1"),
+    n_bytes=9,
+    layers=(),
+)
+
+
+@pytest.fixture
+def page(theme: Theme, qtbot: QtBot) -> LaunchPage:
+    """A 4090 and a 3080, no model yet."""
+    page = LaunchPage(theme)
+    qtbot.addWidget(page)
+    page.resize(1204, 752)
+    page.show_rig(make_rig(used_gib=0.3))
+    page.show()
+    qtbot.waitExposed(page)
+    return page
+
+
+@pytest.fixture
+def asked(page: LaunchPage) -> list[tuple[LaunchRequest, Plan]]:
+    started: list[tuple[LaunchRequest, Plan]] = []
+    page.start_requested.connect(lambda request, plan: started.append((request, plan)))
+    return started
+
+
+def choose(page: LaunchPage, kind: EngineKind) -> None:
+    row = page.editor.model.engine
+    action = next(a for a in row.fill_menu().actions() if a.data() == kind.value)
+    row.menu.triggered.emit(action)
+
+
+needs_linux = pytest.mark.skipif(sys.platform == "win32", reason="vLLM runs on Linux only")
+
+
+@needs_linux
+def test_a_folder_is_planned_for_vllm_with_what_stays_unused(
+    page: LaunchPage, asked: list[tuple[LaunchRequest, Plan]], qtbot: QtBot
+) -> None:
+    choose(page, EngineKind.VLLM)
+    page.show_folder(hf_model())
+    plan = page.planner.vllm_plan
+    assert plan is not None
+    assert page.plan is not None
+    assert page.editor.split.hint == plan.layout.words
+    qtbot.waitUntil(lambda: bool(page.editor.plan.notes.notices), timeout=2000)
+    page.start()
+    if page.plan.fits:
+        ((request, _),) = asked
+        assert request.vllm == plan.decided(page.planner.vllm_options())
+        assert request.engine is EngineKind.VLLM
+        assert request.model == hf_model().path
+
+
+@needs_linux
+def test_moving_the_handle_makes_a_pipeline_with_layers_by_the_split(page: LaunchPage) -> None:
+    choose(page, EngineKind.VLLM)
+    page.show_folder(hf_model())
+    page.editor.split.changed.emit((3.0, 1.0))
+    plan = page.planner.vllm_plan
+    assert plan is not None
+    assert (plan.layout.tp, plan.layout.pp) == (1, 2)
+    assert plan.layers == (24, 8)
+    assert page.editor.split.hint == "pipeline of 2 cards"
+    request = page.planner.launch_request()
+    assert request is not None
+    assert request.vllm is not None
+    assert request.vllm.layers == (24, 8)
+
+
+@needs_linux
+def test_heads_that_three_cards_cannot_share_are_a_sentence_not_a_crash(
+    theme: Theme, qtbot: QtBot
+) -> None:
+    page = LaunchPage(theme)
+    qtbot.addWidget(page)
+    page.show_rig(make_rig(3))
+    choose(page, EngineKind.VLLM)
+    page.show_folder(hf_model())
+    plan = page.planner.vllm_plan
+    assert plan is not None
+    assert plan.layout.tp == 1, "32 heads are not shared by three; a pipeline is taken"
+
+
+def test_a_folder_is_for_vllm_only_and_the_page_says_so(page: LaunchPage) -> None:
+    page.show_folder(hf_model())
+    assert not page.can_start
+    assert "loads one GGUF file" in page.editor.words.text()
+    page.show_model(make_model())
+    assert page.can_start
+
+
+def test_ollamas_models_are_offered_and_keep_their_name(
+    page: LaunchPage, asked: list[tuple[LaunchRequest, Plan]]
+) -> None:
+    panel = page.editor.model
+    panel.offer_stored((STORED,))
+    (submenu,) = [a.menu() for a in panel.fill_menu().actions() if a.menu() is not None]
+    (action,) = submenu.actions()
+    assert action.text().startswith("qwen3:32b")
+    chosen: list[OllamaModel] = []
+    page.stored_chosen.connect(chosen.append)
+    panel.menu.triggered.emit(action)
+    assert chosen == [STORED]
+    choose(page, EngineKind.OLLAMA)
+    page.show_model(make_model(), "qwen3:32b")
+    page.start()
+    ((request, _),) = asked
+    assert (request.engine, request.model_name) == (EngineKind.OLLAMA, "qwen3:32b")
+
+
+def test_an_attached_ollama_loads_only_its_own(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    page.show_model(make_model())
+    assert "loads models of its own store" in page.editor.words.text()
+    page.show_model(make_model(), "qwen3:32b")
+    assert page.can_start
+
+
+def test_nothing_is_planned_for_an_ollama_that_runs_already(
+    page: LaunchPage, asked: list[tuple[LaunchRequest, Plan]]
+) -> None:
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    page.show_model(make_model(), "qwen3:32b")
+    page.start()
+    ((request, plan),) = asked
+    assert request.gpu_ids == ()
+    assert plan.devices == ()
