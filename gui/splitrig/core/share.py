@@ -23,6 +23,18 @@ def is_open(host: str) -> bool:
     return not (host.startswith("127.") or host in ("localhost", "::1"))
 
 
+def own_address(host: str) -> str:
+    """Where this machine itself finds an engine that listens on `host`, for a URL.
+
+    One that listens on a single address of the network does not answer on loopback.
+    """
+    if host == EVERYWHERE:
+        return LOOPBACK
+    if ":" in host:
+        return "[::1]" if host == "::" else f"[{host.strip('[]')}]"
+    return host
+
+
 def network_urls(host: str, port: int, addresses: Sequence[str]) -> tuple[str, ...]:
     """Addresses under which other machines find the engine.
 

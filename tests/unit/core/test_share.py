@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from splitrig.core.share import Way, is_open, lines_for, network_urls
+from splitrig.core.share import Way, is_open, lines_for, network_urls, own_address
 
 URL = "http://127.0.0.1:8137"
 MODEL = 'Bob\'s "model"'
@@ -24,6 +24,22 @@ MODEL = 'Bob\'s "model"'
 )
 def test_what_is_open_to_others(host: str, open_: bool) -> None:
     assert is_open(host) is open_
+
+
+@pytest.mark.parametrize(
+    ("host", "reached_at"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.5", "127.0.0.5"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("192.168.1.5", "192.168.1.5"),
+        ("::1", "[::1]"),
+        ("::", "[::1]"),
+    ],
+)
+def test_where_this_machine_finds_its_own_engine(host: str, reached_at: str) -> None:
+    assert own_address(host) == reached_at
 
 
 def test_others_get_the_addresses_of_the_network() -> None:

@@ -10,6 +10,7 @@ from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, Lau
 from splitrig.core.engine_log import BufferKind, BufferSeen, LogEvent, endpoint_of, read_line
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.remote import RemoteEndpoint
+from splitrig.core.share import LOOPBACK, own_address
 from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.probe import Cancelled, never
@@ -22,6 +23,9 @@ from splitrig.services.engines.rpc_server import (
     lend_with,
     lender_failure,
 )
+
+ANSWER_S = 0.8
+"""Longest wait for one answer; Stop waits for it too, and has `STOP_S` altogether."""
 
 
 class LlamaCpp:
@@ -126,7 +130,7 @@ class LlamaCppRun:
 
     def url(self, port: int) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{port}"
+        return f"http://{own_address(self.request.host)}:{port}"
 
     def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
@@ -135,7 +139,7 @@ class LlamaCppRun:
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
         del key  # health is free of it
-        return healthy(port)
+        return healthy(port, host=self.request.host)
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""
@@ -168,11 +172,20 @@ def healthy(
     port: int,
     path: str = "/health",
     *,
+    host: str = LOOPBACK,
     headers: Mapping[str, str] | None = None,
-    timeout_s: float = 2,
+    timeout_s: float = ANSWER_S,
 ) -> bool:
-    """Whether a loopback server answers 200; a refused or broken connection is a no."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    """Whether a server of this machine answers 200; a refused or broken connection is a no.
+
+    Args:
+        port: Its TCP port.
+        path: What is asked for.
+        host: What it listens on.
+        headers: Of the request.
+        timeout_s: Longest wait, seconds.
+    """
+    connection = http.client.HTTPConnection(own_address(host), port, timeout=timeout_s)
     try:
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers=dict(headers or {}))

@@ -17,6 +17,7 @@ from splitrig.core.engine_log import read_line as read_llama_line
 from splitrig.core.errors import EngineError
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.share import own_address
 from splitrig.core.split import check_split
 from splitrig.core.visible_devices import visible_devices
 from splitrig.services.engines import llama_cpp_launcher
@@ -263,7 +264,7 @@ class LlamaCppPythonRun:
 
     def url(self, port: int) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{port}"
+        return f"http://{own_address(self.request.host)}:{port}"
 
     def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
@@ -272,7 +273,8 @@ class LlamaCppPythonRun:
 
     def answers(self, port: int, key: str) -> bool:
         """Whether the list of models answers 200, which it does as soon as its model is loaded."""
-        return healthy(port, "/v1/models", headers={"Authorization": f"Bearer {key}"})
+        headers = {"Authorization": f"Bearer {key}"}
+        return healthy(port, "/v1/models", host=self.request.host, headers=headers)
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says: llama.cpp's own, and those of the server around it."""

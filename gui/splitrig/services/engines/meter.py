@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from splitrig.core.errors import EngineError
 from splitrig.core.metrics import EngineCounts, EngineRates, rates, read_counts
+from splitrig.core.share import LOOPBACK, own_address
 
 EVERY_S = 1.0
 TIMEOUT_S = 0.5
@@ -26,11 +27,13 @@ class Meter:
     """One engine's `/metrics`; gives up for good when that is no Prometheus text.
 
     Args:
-        port: On loopback.
+        port: Its TCP port.
         key: Bearer token.
+        host: What it listens on.
     """
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, host: str = LOOPBACK) -> None:
+        self._host = own_address(host)
         self._port = port
         self._headers = {"Authorization": f"Bearer {key}"}
         self._before: EngineCounts | None = None
@@ -58,7 +61,7 @@ class Meter:
         return rates(before, counts) if before is not None else None
 
     def _fetch(self) -> str | None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         try:
             with suppress(OSError, http.client.HTTPException):
                 connection.request("GET", "/metrics", headers=self._headers)

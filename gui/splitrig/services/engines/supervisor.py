@@ -319,7 +319,7 @@ class Supervisor:
         begun_s = time.monotonic()
         answered_s: float | None = None
         counted_s = -COUNT_EVERY_S
-        meter = Meter(port, key) if run.has_metrics else None
+        meter = Meter(port, key, run.request.host) if run.has_metrics else None
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()

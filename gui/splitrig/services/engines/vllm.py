@@ -11,6 +11,7 @@ from splitrig.core.engine_log import LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.hf_model import HfModel
+from splitrig.core.share import own_address
 from splitrig.core.vllm import ClusterKind, VllmOptions, options_from
 from splitrig.core.vllm_command import is_amd, serve_arguments, shown_environment
 from splitrig.core.vllm_layout import partition, refusal, stage_shares
@@ -179,7 +180,7 @@ class VllmRun:
 
     def url(self, port: int) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{port}"
+        return f"http://{own_address(self.request.host)}:{port}"
 
     def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process.
@@ -193,7 +194,7 @@ class VllmRun:
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
         del key  # health is free of it
-        return healthy(port)
+        return healthy(port, host=self.request.host)
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""
