@@ -4,6 +4,7 @@
 some time later), `silent` (never healthy),
 `stubborn` (silent, and deaf to SIGTERM), `port-once` (its first port is taken), `flood`,
 `recovers` (its first process tells of an error and crashes, the second one is well),
+`frozen` (it has its port and stands still),
 `gives-up` (the second one ends before it is ready, with a word of its own).
 `FAKE_SLOW` names an option, such as `--help`, that it takes a minute to answer.
 """
@@ -95,7 +96,10 @@ def serve(port: int) -> None:
     if MODE in ("silent", "stubborn"):
         while True:
             time.sleep(1)
-    HTTPServer(("127.0.0.1", port), Health).serve_forever()
+    server = HTTPServer(("127.0.0.1", port), Health)
+    if MODE == "frozen":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

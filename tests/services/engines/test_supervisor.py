@@ -24,8 +24,9 @@ from splitrig.core.restart import RestartPolicy
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB, MIB
 from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
-from splitrig.services.engines.llama_cpp import LlamaCppRun
+from splitrig.services.engines.llama_cpp import LlamaCppRun, healthy
 from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.process import GRACE_S
 
 if sys.platform == "win32":
     pytest.skip("the fake engine is a shell script", allow_module_level=True)
@@ -139,6 +140,32 @@ def test_stop_while_it_loads_ends_even_a_deaf_engine_within_two_seconds(
     watched.wait(Phase.STOPPED, most_s=3)
     assert time.monotonic() - begun < 2
     assert running([loading.pid]) == []
+
+
+def test_a_server_that_does_not_answer_leaves_time_for_stop() -> None:
+    """One that stands still takes a connection and says nothing; Stop has 2 s with the kill."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begun = time.monotonic()
+        assert not healthy(silent.getsockname()[1])
+        assert time.monotonic() - begun + GRACE_S < 2
+
+
+def test_an_engine_that_stands_still_while_it_loads_is_stopped_in_time(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake("frozen")
+    loading = watched.wait(Phase.LOADING)
+    wait_for(lambda: psutil.Process(loading.pid).status() == psutil.STATUS_STOPPED)
+    for _ in range(3):
+        time.sleep(0.3)
+        watched.drain()
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED, most_s=5)
+    assert time.monotonic() - begun < 2.5
+    assert running([loading.pid or 0]) == []
 
 
 def test_close_while_it_loads_ends_everything(start_fake: StartFake) -> None:

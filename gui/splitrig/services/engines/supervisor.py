@@ -31,7 +31,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
 from splitrig.core.restart import Ending, RestartPolicy, decide
-from splitrig.core.share import LOOPBACK, network_urls, own_address
+from splitrig.core.share import LOOPBACK, is_open, network_urls, own_address
 from splitrig.services.engines.engine import Order, Run, Starter
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.line_feed import LineFeed
