@@ -275,6 +275,18 @@ class Desktop(QObject):
         self.models.folder_read.connect(self._on_folder)
         self.models.store_listed.connect(self.launch_page.editor.model.offer_stored)
         launch.stored_chosen.connect(lambda model: self.models.read(model.path, model.name))
+        self._wire_companions()
+
+    def _wire_companions(self) -> None:
+        """Files that are loaded beside the model are read like the model itself."""
+        more, models = self.launch_page.more, self.models
+        more.draft_chosen.connect(models.read_draft)
+        more.projector_chosen.connect(models.read_projector)
+        models.draft_read.connect(more.show_draft)
+        models.draft_failed.connect(more.show_draft_error)
+        models.projector_read.connect(more.show_projector)
+        models.projector_failed.connect(more.show_projector_error)
+        models.projectors_found.connect(more.show_projectors)
 
     def _wire_remote(self) -> None:
         remote, launch = self.remote, self.launch_page.remote
@@ -454,7 +466,7 @@ class Desktop(QObject):
         """Cards the engine cannot use are told of, with the reason."""
         from splitrig.core.devices import backend_of
 
-        self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        self.launch_page.show_engine_found(found.kind, found.build, found.error, found.options)
         if found.kind is EngineKind.LLAMA_CPP:
             self._show_lendable(found)
         if found.error is None and self.window.notice.title == self._told_missing != "":
@@ -771,6 +783,9 @@ def _bytes_by_card(status: EngineStatus) -> dict[str, int]:
         actual = status.actual.get(name)
         if actual is not None:
             parts = (actual.model_bytes, actual.kv_bytes, actual.compute_bytes)
+            if actual.model_bytes is None and status.phase is Phase.READY:
+                # told of all cards together only, as in a tensor split
+                parts = (device.model_bytes, device.kv_bytes, device.compute_bytes)
             held[device.id] = sum(part or 0 for part in parts)
     return held
 

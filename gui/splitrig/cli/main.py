@@ -10,9 +10,12 @@ from typing import NoReturn
 
 from splitrig import __version__
 from splitrig.cli import check, doctor, engines, gpus, lend, orphans, plan, remote, serve
+from splitrig.cli.extra import parted
 from splitrig.core.errors import SplitRigError
 
 COMMANDS = (gpus, plan, serve, check, engines, remote, lend, doctor, orphans)
+WITH_EXTRA = ("serve", "plan")
+"""Commands that take arguments for the engine behind `--`."""
 USAGE = 2
 """Exit code for arguments that make no sense."""
 
@@ -44,8 +47,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for module in COMMANDS:
         module.add_parser(commands)
+    ours, extra = parted(arguments)
     try:
-        return parser.parse_args(arguments)
+        options = parser.parse_args(ours)
+        if extra and options.command not in WITH_EXTRA:
+            parser.error(f"only {' and '.join(WITH_EXTRA)} take arguments behind --")
+        options.extra = extra
+        return options  # noqa: TRY300 - an error above is told below
     except UsageError as error:
         _tell(error, as_json="--json" in arguments, command=next(iter(arguments), ""))
         sys.exit(USAGE)

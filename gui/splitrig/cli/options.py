@@ -4,18 +4,23 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, backend_of
 from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.experts import ALL
 from splitrig.core.footprint import Backend
 from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
 from splitrig.core.gpu import Rig
+from splitrig.core.model import Model
 from splitrig.core.plan import OVERHEAD_BYTES, PlanDevice, PlanRequest, card_devices
 from splitrig.core.settings import Settings
 from splitrig.core.specs import parse_specs
 from splitrig.core.split import MOST_CARDS, parse_split
+from splitrig.core.split_mode import LAYER, MODES, SplitNeeds, obstacle
 from splitrig.core.units import MIB
+from splitrig.services.models.companions import read_draft, read_projector
 from splitrig.services.store.resources import resource
 from splitrig.services.store.settings import SettingsStore
 from splitrig.services.telemetry.sampler import default_sources, read_rig
@@ -62,7 +67,18 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-gpu-layers", type=whole(-1, 10_000), default=-1, metavar="N",
                         help="layers on the cards, the output counted; -1: all")  # fmt: skip
     parser.add_argument("--flash-attn", choices=("on", "off"), default="on")
-    parser.add_argument("--split-mode", choices=("layer", "none"), default="layer")
+    parser.add_argument("--split-mode", choices=MODES, default=LAYER)
+    experts = parser.add_mutually_exclusive_group()
+    experts.add_argument("--n-cpu-moe", type=whole(0, 10_000), default=0, metavar="N",
+                         help="experts of the first N layers stay with the processor")  # fmt: skip
+    experts.add_argument("--cpu-moe", action="store_const", const=ALL, dest="n_cpu_moe",
+                         help="all experts stay with the processor")  # fmt: skip
+    parser.add_argument("--model-draft", type=Path, metavar="FILE",
+                        help="a small model of the same family that guesses ahead")  # fmt: skip
+    parser.add_argument("--n-gpu-layers-draft", type=whole(-1, 10_000), default=-1, metavar="N",
+                        help="layers of the draft model on the cards; -1: all")  # fmt: skip
+    parser.add_argument("--mmproj", type=Path, metavar="FILE",
+                        help="a projector that lets the model see or hear")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -91,7 +107,40 @@ def plan_request(options: argparse.Namespace, n_devices: int) -> PlanRequest:
         n_parallel=options.parallel,
         kv_unified=options.kv_unified,
         split_mode=options.split_mode,
+        n_cpu_moe=options.n_cpu_moe,
     )
+
+
+def with_companions(request: PlanRequest, options: argparse.Namespace, model: Model) -> PlanRequest:
+    """The request with the files that are loaded beside the model; blocks for some 100 ms.
+
+    Raises:
+        ModelFileError: One cannot be read, or does not fit the model.
+    """
+    draft, projector = options.model_draft, options.mmproj
+    if draft is not None:
+        request = replace(
+            request,
+            draft=read_draft(draft, model),
+            draft_layers=options.n_gpu_layers_draft,
+        )
+    if projector is not None:
+        request = replace(request, projector=read_projector(projector))
+    return request
+
+
+def check_mode(request: PlanRequest, devices: Sequence[PlanDevice]) -> None:
+    """Refuse a split mode that these cards or settings do not allow.
+
+    Raises:
+        SplitRigError: They do not.
+    """
+    needs = SplitNeeds(
+        backends=[device.backend for device in devices],
+        flash_attention=request.flash_attention,
+    )
+    if why := obstacle(request.split_mode, needs):
+        raise SplitRigError(why, "Take --split-mode layer.")
 
 
 def detected_rig(*, demo: bool = False, stopped: Sequence[int] = ()) -> Rig:

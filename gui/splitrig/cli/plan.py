@@ -6,26 +6,37 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from splitrig.cli.extra import HELP as EXTRA_HELP
+from splitrig.cli.extra import check_taken, checked
 from splitrig.cli.options import (
     add_plan_options,
+    check_mode,
     detected_rig,
     file_devices,
     free_mib_devices,
     plan_request,
     rig_devices,
+    stored_settings,
+    with_companions,
 )
 from splitrig.cli.table import table
 from splitrig.cli.vllm_options import add_vllm_options, folder_json, folder_text, plan_folder
+from splitrig.core.engine import EngineKind
 from splitrig.core.errors import SplitRigError
-from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.extra_arguments import CheckedArguments
+from splitrig.core.plan import DevicePlan, Plan, PlanDevice, make_plan
 from splitrig.core.speed import BAND, Speed, estimate_speed
 from splitrig.core.units import gib_text, number_text
+from splitrig.services.engines.engines import Engines
+from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.gguf import read_model
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("plan", help="plan a model onto cards without loading it")
+    parser = commands.add_parser(
+        "plan", help="plan a model onto cards without loading it", epilog=EXTRA_HELP
+    )
     add_plan_options(parser)
     rig = parser.add_mutually_exclusive_group()
     rig.add_argument("--free-mib", metavar="24000,10000", help="free memory of imagined cards")
@@ -46,15 +57,25 @@ def run(options: argparse.Namespace) -> int:
             "Give free memory with --free-mib 24000,10000 or a rig with --rig FILE.",
         )
     if model is None:
+        check_taken(options, EngineKind.VLLM)
         _print_folder(options, devices)
         return 0
-    plan = make_plan(model, devices, plan_request(options, len(devices)))
+    extra = _checked(options.extra)
+    request = with_companions(plan_request(options, len(devices)), options, model)
+    check_mode(request, devices)
+    plan = make_plan(model, devices, request)
+    plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     speed = estimate_speed(model, plan, bandwidths)
     if options.json:
         print(json.dumps(as_json(plan, speed), indent=2))
     else:
         print(as_text(model.name, plan, speed))
     return 0
+
+
+def _checked(extra: Sequence[str]) -> CheckedArguments:
+    """The extra arguments, as the llama-server at hand takes them."""
+    return checked(extra, Engines(Mailbox(), stored_settings().engine))
 
 
 def _print_folder(options: argparse.Namespace, devices: Sequence[PlanDevice]) -> None:
@@ -91,6 +112,7 @@ def as_json(plan: Plan, speed: Speed) -> dict[str, object]:
             {
                 "name": device.name,
                 "layers": device.n_layers,
+                "share": device.share,
                 "first_layer": device.first_layer,
                 "has_output": device.has_output,
                 "model_bytes": device.model_bytes,
@@ -107,6 +129,8 @@ def as_json(plan: Plan, speed: Speed) -> dict[str, object]:
             "compute_bytes": plan.host.compute_bytes,
         },
         "split": list(plan.split),
+        "split_mode": plan.split_mode,
+        "experts_in_ram": plan.host.expert_layers,
         "fits": plan.fits,
         "speed": {
             "expected_tok_s": speed.expected_tok_s,
@@ -121,7 +145,7 @@ def as_text(name: str, plan: Plan, speed: Speed) -> str:
     rows: list[Sequence[str]] = [
         (
             device.name,
-            str(device.n_layers),
+            layers_text(device),
             gib_text(device.model_bytes, 2),
             gib_text(device.kv_bytes, 2),
             gib_text(device.compute_bytes, 2),
@@ -145,6 +169,11 @@ def as_text(name: str, plan: Plan, speed: Speed) -> str:
         )
     lines += [*plan.notes, *([speed.note] if speed.note else [])]
     return "\n".join(lines)
+
+
+def layers_text(device: DevicePlan) -> str:
+    """How many layers a card holds, or which part of all of them."""
+    return str(device.n_layers) if device.share is None else f"{device.share * 100:.0f} %"
 
 
 def verdict(plan: Plan) -> str:

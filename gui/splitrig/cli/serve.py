@@ -6,12 +6,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from splitrig.cli.extra import HELP as EXTRA_HELP
+from splitrig.cli.extra import check_taken, checked
 from splitrig.cli.ollama_options import (
     add_ollama_options,
     attached_request,
@@ -23,11 +25,13 @@ from splitrig.cli.ollama_options import (
 )
 from splitrig.cli.options import (
     add_plan_options,
+    check_mode,
     detected_rig,
     plan_request,
     rig_devices,
     stored_settings,
     whole,
+    with_companions,
 )
 from splitrig.cli.remote_cards import Chosen, choose_remote, cost_lines, server_json
 from splitrig.cli.vllm_options import add_vllm_options, folder_request, with_vllm
@@ -38,16 +42,18 @@ from splitrig.core.engine import (
     LaunchRequest,
     Phase,
 )
-from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_machine import HOST, is_shared
+from splitrig.core.engine_remarks import note_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
-from splitrig.core.plan import Plan, PlanDevice, make_plan
+from splitrig.core.plan import DevicePlan, Plan, PlanDevice, make_plan
 from splitrig.core.remote import parse_endpoints
 from splitrig.core.remote_cost import LinkCost, link_costs
 from splitrig.core.restart import policy_of
 from splitrig.core.share import LOOPBACK
 from splitrig.core.split import count_shares
+from splitrig.core.told_together import told_together
 from splitrig.core.units import mib_text
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.probe import ProbeCancelledError
@@ -66,7 +72,9 @@ ENGINES = (
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("serve", help="start the engine and run it until stopped")
+    parser = commands.add_parser(
+        "serve", help="start the engine and run it until stopped", epilog=EXTRA_HELP
+    )
     add_plan_options(parser)
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
@@ -135,6 +143,7 @@ def _wanted(
     Raises:
         SplitRigError: The model cannot be read, or there is no device to use.
     """
+    check_taken(options, kind)
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
         return attached_request(model, model_name, plan_request(options, 0), options.host)
@@ -148,9 +157,12 @@ def _wanted(
         return folder_request(options, devices, plan_request(options, len(devices)))
     if not options.json and devices[0].id.startswith("demo-"):
         print(f"No card is used: the processor lends {len(devices)} devices.")
-    wanted = plan_request(options, len(devices))
+    extra = checked(options.extra, engines, lambda: bool(stopped))
     read = read_model(model)
+    wanted = with_companions(plan_request(options, len(devices)), options, read)
+    check_mode(wanted, devices)
     plan = make_plan(read, devices, wanted)
+    plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     if chosen is not None:
         _say_remote(chosen, link_costs(read, plan, wanted, chosen.cards), as_json=options.json)
     request = LaunchRequest(
@@ -163,6 +175,7 @@ def _wanted(
         host=options.host,
         engine=kind,
         model_name=model_name,
+        extra_arguments=extra.arguments,
     )
     return request, plan
 
@@ -289,9 +302,17 @@ def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
                     "kv_bytes": actual.kv_bytes if actual else None,
                     "compute_bytes": actual.compute_bytes if actual else None,
                 },
+                "share": device.share,
             }
         )
     return rows
+
+
+def notes_of(status: EngineStatus) -> list[str]:
+    """What the plan assumes, and what the engine does otherwise than asked."""
+    notes = [told_together(status)] if is_shared(status.actual) else []
+    notes += status.plan.notes if status.plan is not None else ()
+    return notes + [f"{n.message} {n.detail}" for n in map(note_of, status.log.remarks)]
 
 
 def _say_remote(chosen: Chosen, costs: Sequence[LinkCost], *, as_json: bool) -> None:
@@ -320,6 +341,7 @@ def _say_json(status: EngineStatus) -> None:
             "command": list(status.command),
             "devices": devices_json(status),
             "mismatches": list(status.mismatches),
+            "notes": notes_of(status),
         }
         news |= placement_json(status)
     if (failure := status.failure) is not None:
@@ -329,7 +351,22 @@ def _say_json(status: EngineStatus) -> None:
             "exit_code": failure.exit_code,
             "log_tail": list(failure.log_tail),
         }
+        if failure.fallback is not None:
+            news["try"] = failure.fallback.option
     print(json.dumps(news), flush=True)
+
+
+def _carries(status: EngineStatus, name: str, device: DevicePlan) -> str:
+    """What a card carries; where the engine tells of all together only, what was planned."""
+    if is_shared(status.actual):
+        share = f"{(device.share or 0) * 100:.0f} % of every layer, planned "
+        planned = device.model_bytes, device.kv_bytes
+        return share + f"{mib_text(planned[0])} MiB of weights, {mib_text(planned[1])} MiB of KV"
+    actual = status.actual[name]
+    return (
+        f"{device.n_layers} layers, weights {mib_text(actual.model_bytes)} MiB, "
+        f"KV cache {mib_text(actual.kv_bytes)} MiB"
+    )
 
 
 def _say_text(status: EngineStatus) -> None:
@@ -342,20 +379,18 @@ def _say_text(status: EngineStatus) -> None:
             for name, device in zip(
                 status.device_names, status.plan.devices if status.plan else (), strict=True
             ):
-                actual = status.actual[name]
-                print(
-                    f"  {device.name}: {status.layers.get(name, device.n_layers)} layers, weights "
-                    f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
-                )
+                print(f"  {device.name}: {_carries(status, name, device)}")
             if held := placement_text(status):
                 print(held)
             host = status.actual.get(HOST)
             if host is not None and status.device_names:
                 print(f"  RAM: weights {mib_text(host.model_bytes)} MiB")
-            for sentence in status.mismatches:
+            for sentence in (*status.mismatches, *notes_of(status)):
                 print(f"  {sentence}")
             print("Ctrl-C stops it.", flush=True)
         case Phase.FAILED if status.failure is not None:
             print(f"{status.failure.message} {status.failure.hint}", flush=True)
+            if status.failure.fallback is not None:
+                print(f"Try it with {status.failure.fallback.option}.", flush=True)
         case phase:
             print(f"{phase.value.capitalize()} …" if phase.active else "Stopped.", flush=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from splitrig.core.gpu import GpuInfo, GpuSample, Note, Rig, Severity, Vendor, names_among
 from splitrig.core.link import BusyLinks, missing_lanes, telling_link
 from splitrig.core.plan import DevicePlan, Plan
+from splitrig.core.split_mode import WITHIN
 from splitrig.core.units import GIB, gib_text, number_text
 
 VRAM_GAP_BYTES = GIB
@@ -293,6 +294,9 @@ def _relief(plan: Plan, device: DevicePlan, names: dict[str, str]) -> str:
     others = [d for d in plan.devices if d.id != device.id]
     target = max(others, key=lambda d: d.free_bytes, default=None)
     room = 0 if target is None else target.free_bytes - MARGIN_BYTES
+    if plan.split_mode in WITHIN:
+        # a share moves, not layers; how much room that makes only another plan can tell
+        return "Give it a smaller share, take a shorter context, or fewer layers on the cards."
     if target is not None and 0 < n_layers <= device.n_layers and n_layers * per_layer <= room:
         layers = "1 layer" if n_layers == 1 else f"{n_layers} layers"
         return f"Move {layers} to the {names.get(target.id, target.name)}."

@@ -1,7 +1,7 @@
 """An engine as a value: what to start and what it did; `engine_machine` moves between them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class LaunchRequest:
         engine: Which engine.
         model_name: The engine's own name of the model, where it has a store of its own (Ollama);
             `model` is then the file behind it.
+        extra_arguments: What the user adds to the command line by hand; checked before a start.
         vllm: What only vLLM knows; `None` takes context and split from `plan`.
     """
 
@@ -82,6 +83,7 @@ class LaunchRequest:
     log_layers: bool = False
     engine: EngineKind = EngineKind.LLAMA_CPP
     model_name: str = ""
+    extra_arguments: tuple[str, ...] = ()
     vllm: VllmOptions | None = None
 
 
@@ -115,6 +117,25 @@ class Buffers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A change to a request after which a start that failed is likely to work.
+
+    Attributes:
+        label: The change in words, for a button.
+        option: The same as an option of `splitrig serve`.
+        split_mode: Divide the model in this way instead.
+    """
+
+    label: str
+    option: str
+    split_mode: str
+
+    def applied(self, request: LaunchRequest) -> LaunchRequest:
+        """The request with the change in it."""
+        return replace(request, plan=replace(request.plan, split_mode=self.split_mode))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why an engine is not running.
 
@@ -123,12 +144,14 @@ class Failure:
         hint: What to do next.
         log_tail: The engine's last lines.
         exit_code: Of the process; negative for a signal; `None` if it never ran.
+        fallback: What is likely to work instead; `None` where nothing is known.
     """
 
     message: str
     hint: str = ""
     log_tail: tuple[str, ...] = ()
     exit_code: int | None = None
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ import re
 import signal
 from collections.abc import Mapping
 
-from splitrig.core.engine import Failure
-from splitrig.core.engine_log import BufferKind, LoadLog, Trouble, TroubleKind
+from splitrig.core.engine import Failure, Fallback
+from splitrig.core.engine_log import SPLIT_TROUBLES, BufferKind, LoadLog, Trouble, TroubleKind
+from splitrig.core.split_mode import LAYER, WITHIN
 from splitrig.core.units import MIB, number_text
 
 TAIL_LINES = 20
@@ -84,6 +85,52 @@ SENTENCES = {
     ),
 }
 """Message and hint by kind; the hole takes what the line names."""
+SENTENCES |= {
+    TroubleKind.SPLIT_ARCHITECTURE: (
+        "This engine cannot divide models of the kind '{}' within their layers.",
+        "Start it with layer split: whole layers on each card.",
+    ),
+    TroubleKind.SPLIT_FLASH: (
+        "Tensor split needs flash attention.",
+        "Switch flash attention on, or start it with layer split.",
+    ),
+    TroubleKind.SPLIT_CACHE: (
+        "This engine takes no quantised KV cache in a tensor split.",
+        "Take f16 for keys and values, or start it with layer split.",
+    ),
+    TroubleKind.SPLIT_ROWS: (
+        "{} can take no part in a row split.",
+        "Start it with layer split: whole layers on each card.",
+    ),
+    TroubleKind.SPLIT_GAVE_UP: (
+        "The engine gave up on dividing this model within its layers: {}.",
+        "Tensor split is an experiment of llama.cpp's; start it with layer split.",
+    ),
+    TroubleKind.DRAFT_REFUSED: (
+        "The engine could not load the draft model {}.",
+        "Choose another one, or none.",
+    ),
+    TroubleKind.PROJECTOR_REFUSED: (
+        "The engine could not load the projector {}.",
+        "Choose the one that was published with the model, or none.",
+    ),
+    TroubleKind.PROJECTOR_UNFIT: (
+        "The projector belongs to another model: this one is {} elements wide.",
+        "Choose the one that was published with the model, or none.",
+    ),
+}
+_BESIDE = frozenset(
+    {
+        TroubleKind.DRAFT_REFUSED,
+        TroubleKind.PROJECTOR_REFUSED,
+        TroubleKind.PROJECTOR_UNFIT,
+    }
+)
+"""Say which file the more general line before them is about."""
+_MEMORY = frozenset({TroubleKind.OUT_OF_MEMORY, TroubleKind.HOST_OUT_OF_MEMORY})
+LAYERS_INSTEAD = Fallback(
+    label="Start with layer split instead", option="--split-mode layer", split_mode=LAYER
+)
 _WINDOWS_CODES = {
     0xC000001D: -4,  # STATUS_ILLEGAL_INSTRUCTION, told like SIGILL
     0xC0000005: -11,  # STATUS_ACCESS_VIOLATION, told like SIGSEGV
@@ -99,6 +146,7 @@ def explain_exit(
     tail: tuple[str, ...],
     names: Mapping[str, str] | None = None,
     was_ready: bool = False,
+    split_mode: str = LAYER,
 ) -> Failure:
     """Say why an engine ended.
 
@@ -108,6 +156,7 @@ def explain_exit(
         tail: Its last lines.
         names: Shown names by engine device name.
         was_ready: It had answered requests before.
+        split_mode: How it was to divide the model.
     """
     code = None if exit_code is None else _WINDOWS_CODES.get(exit_code & 0xFFFFFFFF, exit_code)
     trouble = _cause(log)
@@ -116,8 +165,24 @@ def explain_exit(
     else:
         message, hint = _tell_code(code, tail, was_ready=was_ready)
     return Failure(
-        message=message, hint=hint, log_tail=tuple(tail[-TAIL_LINES:]), exit_code=exit_code
+        message=message,
+        hint=hint,
+        log_tail=tuple(tail[-TAIL_LINES:]),
+        exit_code=exit_code,
+        fallback=_fallback(trouble, split_mode, code, was_ready=was_ready),
     )
+
+
+def _fallback(
+    trouble: Trouble | None, split_mode: str, code: int | None, *, was_ready: bool
+) -> Fallback | None:
+    """Whole layers, where dividing every layer was the cause, or crashed for an unknown one."""
+    if split_mode not in WITHIN:
+        return None
+    if trouble is not None:
+        return LAYERS_INSTEAD if trouble.kind in SPLIT_TROUBLES else None
+    crashed = code is not None and code < 0 and code != -signal.SIGILL
+    return LAYERS_INSTEAD if crashed and not was_ready else None
 
 
 def _cause(log: LoadLog) -> Trouble | None:
@@ -129,6 +194,9 @@ def _cause(log: LoadLog) -> Trouble | None:
     troubles = [t for t in troubles if t.kind is not TroubleKind.OTHER] or troubles
     if not troubles:
         return None
+    beside = next((t for t in troubles if t.kind in _BESIDE), None)
+    if beside is not None and troubles[0].kind not in _MEMORY:
+        return beside
     same = [t for t in troubles if t.kind is troubles[0].kind]
     return max(same, key=lambda t: (bool(t.subject), t.n_bytes is not None))
 

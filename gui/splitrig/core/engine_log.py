@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
 
+from splitrig.core.engine_remarks import Remarked, read_remark
+from splitrig.core.trouble_patterns import PATTERNS, SUSPICIOUS
 from splitrig.core.units import MIB
 
 HOST = "host"
@@ -31,6 +33,8 @@ class Mark(StrEnum):
     WEIGHTS = "weights"
     CONTEXT = "context"
     WARMUP = "warmup"
+    DRAFT = "draft"
+    """The model is loaded; what follows is about its draft model."""
     LOADED = "loaded"
 
 
@@ -55,6 +59,18 @@ class TroubleKind(StrEnum):
     NEEDS_FLASH = "needs flash attention"
     PART_DIED = "part died"
     OTHER = "other"
+    DRAFT_REFUSED = "draft refused"
+    PROJECTOR_REFUSED = "projector refused"
+    PROJECTOR_UNFIT = "projector unfit"
+    SPLIT_ARCHITECTURE = "split: architecture"
+    SPLIT_FLASH = "split: flash attention"
+    SPLIT_CACHE = "split: cache type"
+    SPLIT_ROWS = "split: rows"
+    SPLIT_GAVE_UP = "split: gave up"
+
+
+SPLIT_TROUBLES = frozenset(kind for kind in TroubleKind if kind.startswith("split: "))
+"""The engine cannot divide the model in the way it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +174,7 @@ LogEvent = (
     | Passed
     | BuildNamed
     | Trouble
+    | Remarked
     | Progressed
     | Placed
     | Several
@@ -171,11 +188,14 @@ class LoadLog:
     Attributes:
         listed: Devices the engine could take, in its own order.
         used: Devices the engine took.
-        buffers: Buffers, in the order of the log.
+        buffers: Buffers, in the order of the log; those of the draft model once it is loaded.
+        before_draft: Buffers of the model, once those of its draft model are told of.
         layers: Layers with their devices; empty without `-lv 5`.
         troubles: Error lines, the first `MOST_TROUBLES`.
         build: The engine's build.
         loaded: It said that the model is loaded; the last word before it answers.
+        drafting: The draft model is being loaded, or is loaded.
+        remarks: What it does otherwise than asked, each once.
         placed: What it holds altogether, where it says no more.
     """
 
@@ -186,6 +206,9 @@ class LoadLog:
     troubles: tuple[Trouble, ...] = ()
     build: str | None = None
     loaded: bool = False
+    before_draft: tuple[BufferSeen, ...] = ()
+    drafting: bool = False
+    remarks: tuple[Remarked, ...] = ()
     placed: Placed | None = None
 
     def device_of(self, printed: str) -> str:
@@ -203,12 +226,14 @@ class LoadLog:
             ]
             number = int(remote[1])
             name = of_server[number] if number < len(of_server) else f"RPC{number}"
+        if name.endswith(_ROWS_SUFFIX):
+            return ROWS
         return name if any(d.name == name for d in self.used) else HOST
 
     def bytes_on(self, kind: BufferKind) -> dict[str, int]:
         """Bytes of one kind by device, the host's summed under `host`."""
         sums: dict[str, int] = {}
-        for buffer in self.buffers:
+        for buffer in (*self.before_draft, *self.buffers):
             if buffer.kind is kind:
                 name = self.device_of(buffer.device)
                 sums[name] = sums.get(name, 0) + buffer.n_bytes
@@ -228,7 +253,12 @@ _BUFFER = re.compile(
     r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB"
 )
 _REMOTE = re.compile(r"RPC(\d+)\[(.+)\]")
-
+TOGETHER = "Meta()"
+"""The device that stands for all cards in a tensor split; a buffer on it is that of the fullest
+card (`ggml_backend_meta_buffer_type_alloc_buffer` in ggml/src/ggml-backend-meta.cpp)."""
+ROWS = "rows"
+"""Stands for buffers that a row split divides over all cards, such as `CUDA0_Split`."""
+_ROWS_SUFFIX = "_Split"
 _LISTED = re.compile(r" - (\w+) *: (.*) \(\d+ MiB, \d+ MiB free\)")
 _KINDS = {
     "model": BufferKind.MODEL,
@@ -244,80 +274,13 @@ _MARKS = (
     ("loading model tensors", Mark.WEIGHTS),
     ("constructing llama_context", Mark.CONTEXT),
     ("warming up the model", Mark.WARMUP),
+    ("loading draft model", Mark.DRAFT),
     ("llama_server: model loaded", Mark.LOADED),
 )
 _TROUBLES: tuple[tuple[TroubleKind, re.Pattern[str], str], ...] = tuple(
-    (kind, re.compile(pattern), unit)
-    for kind, pattern, unit in (
-        # the second part is the subject or the size, by the names of the groups
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"allocating (?P<size>[\d.]+) MiB on device (?P<subject>\d+): \w*alloc\w* failed",
-            "MiB",
-        ),
-        (TroubleKind.OUT_OF_MEMORY, r"Device memory allocation of size (?P<size>\d+) failed", "B"),
-        (TroubleKind.OUT_OF_MEMORY, r"unable to allocate (?P<subject>\S+) buffer", ""),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"failed to allocate (?P<subject>\S+) buffer of size (?P<size>\d+)",
-            "B",
-        ),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"tensor \(\S+\) in a buffer \((?P<subject>[^)]+)\) that cannot run",
-            "",
-        ),
-        (
-            TroubleKind.OUT_OF_MEMORY,
-            r"ErrorOutOfDeviceMemory|(?i:cuda|rocm|hip) error: out of memory",
-            "",
-        ),
-        (TroubleKind.HOST_OUT_OF_MEMORY, r"std::bad_alloc|[Cc]annot allocate memory", ""),
-        (TroubleKind.PORT_TAKEN, r"couldn't bind HTTP server socket.* port: (?P<subject>\d+)", ""),
-        (TroubleKind.BAD_DEVICE, r"invalid device: (?P<subject>\S+)", ""),
-        (TroubleKind.RPC_VERSION, r"RPC server version mismatch: (?P<subject>[\d.]+)", ""),
-        (TroubleKind.RPC_UNREACHABLE, r"Failed to connect to (?P<subject>\S+)", ""),
-        (TroubleKind.RPC_LOST, r"Remote RPC server crashed", ""),
-        (TroubleKind.DEVICE_LOST, r"ErrorDeviceLost|CUDA error", ""),
-        (TroubleKind.NEEDS_FLASH, r"V cache quantization requires flash_attn", ""),
-        (
-            TroubleKind.MISSING_LIBRARY,
-            r"error while loading shared libraries: (?P<subject>[^:]+):",
-            "",
-        ),
-        (TroubleKind.BAD_ARGUMENT, r"error: invalid argument: (?P<subject>\S+)", ""),
-        (
-            TroubleKind.BAD_ARGUMENT,
-            r"error while handling argument \"(?P<subject>[^\"]+)\"",
-            "",
-        ),
-        (TroubleKind.NOT_GGUF, r"failed to read magic|invalid magic", ""),
-        (TroubleKind.MODEL_MISSING, r"failed to open GGUF file|failed to open .*\.gguf", ""),
-        (
-            TroubleKind.UNKNOWN_ARCHITECTURE,
-            r"unknown model architecture: '(?P<subject>[^']*)'",
-            "",
-        ),
-        (
-            TroubleKind.MODEL_BROKEN,
-            r"(?P<subject>tensor '[^']+' data is not within the file bounds)",
-            "",
-        ),
-        (
-            TroubleKind.MODEL_BROKEN,
-            r"gguf_init_from_\w+: (?P<subject>.+)",
-            "",
-        ),
-        (TroubleKind.MODEL_REFUSED, r"error loading model: (?P<subject>.+)", ""),
-    )
+    (TroubleKind(value), re.compile(pattern), unit) for value, pattern, unit in PATTERNS
 )
-
-
-_SUSPICIOUS = re.compile(
-    r"rror|ail|nvalid|nable|couldn't|alloc|nknown|annot|crashed|mismatch"
-    r"|not within|gguf_init|requires"
-)
-"""Words of which every error line has one; spares the others the long list above."""
+_SUSPICIOUS = re.compile(SUSPICIOUS)
 MOST_TROUBLES = 16
 
 
@@ -343,6 +306,8 @@ def read_line(line: str) -> LogEvent | None:
             return Passed(mark)
     if " MiB free)" in line and (match := _LISTED.search(line)):
         return DeviceListed(match[1], match[2].strip())
+    if remark := read_remark(line):
+        return remark
     return _trouble(line) if _SUSPICIOUS.search(line) else None
 
 
@@ -376,33 +341,19 @@ def add_event(log: LoadLog, event: LogEvent) -> LoadLog:
         case DeviceUsed():
             return replace(log, used=(*(d for d in log.used if d.name != event.name), event))
         case BufferSeen():
-            begun_again = event.kind is BufferKind.MODEL and any(
-                b.kind is BufferKind.COMPUTE for b in log.buffers
-            )
-            before = () if begun_again else log.buffers
-            if event.kind in (BufferKind.COMPUTE, BufferKind.OUTPUT):
-                before = tuple(
-                    b for b in before if (b.device, b.kind) != (event.device, event.kind)
-                )
-            return replace(log, buffers=(*before, event))
+            return replace(log, buffers=_with_buffer(log.buffers, event))
         case LayerAssigned():
-            before_layers = () if event.layer == 0 else log.layers
-            return replace(log, layers=(*before_layers, event))
-        case BuildNamed() | Placed() | Trouble():
-            log = _noted(log, event)
+            before = () if event.layer == 0 else log.layers
+            return log if log.drafting else replace(log, layers=(*before, event))
         case Passed():
-            model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
-            return replace(
-                log,
-                buffers=model if event.mark is Mark.CONTEXT else log.buffers,
-                loaded=log.loaded or event.mark is Mark.LOADED,
-            )
+            return _passed(log, event.mark)
         case Several():
-            log = reduce(add_event, event.events, log)
-    return log
+            return reduce(add_event, event.events, log)
+        case _:
+            return _noted(log, event)
 
 
-def _noted(log: LoadLog, event: BuildNamed | Placed | Trouble) -> LoadLog:
+def _noted(log: LoadLog, event: LogEvent) -> LoadLog:
     match event:
         case BuildNamed():
             return replace(log, build=event.build)
@@ -410,3 +361,25 @@ def _noted(log: LoadLog, event: BuildNamed | Placed | Trouble) -> LoadLog:
             return replace(log, placed=event)
         case Trouble():
             return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
+        case Remarked():
+            return replace(log, remarks=tuple(dict.fromkeys((*log.remarks, event))))
+    return log
+
+
+def _with_buffer(buffers: tuple[BufferSeen, ...], seen: BufferSeen) -> tuple[BufferSeen, ...]:
+    begun_again = seen.kind is BufferKind.MODEL and any(
+        b.kind is BufferKind.COMPUTE for b in buffers
+    )
+    before = () if begun_again else buffers
+    if seen.kind in (BufferKind.COMPUTE, BufferKind.OUTPUT):
+        before = tuple(b for b in before if (b.device, b.kind) != (seen.device, seen.kind))
+    return (*before, seen)
+
+
+def _passed(log: LoadLog, mark: Mark) -> LoadLog:
+    if mark is Mark.CONTEXT:
+        model = tuple(b for b in log.buffers if b.kind is BufferKind.MODEL)
+        return replace(log, buffers=model)
+    if mark is Mark.DRAFT and not log.drafting:
+        return replace(log, before_draft=log.buffers, buffers=(), drafting=True)
+    return replace(log, loaded=log.loaded or mark is Mark.LOADED)

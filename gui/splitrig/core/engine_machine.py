@@ -1,6 +1,6 @@
 """The life of an engine as a pure function: a status and an event give the next status."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from splitrig.core.engine import (
 )
 from splitrig.core.engine_failure import explain_exit
 from splitrig.core.engine_log import (
+    ROWS,
+    TOGETHER,
     BufferKind,
     BufferSeen,
     LayerAssigned,
@@ -330,6 +332,9 @@ def _judged(status: EngineStatus) -> EngineStatus:
     """With what the devices carry compared to the plan."""
     if status.plan is None:
         return status
+    if is_shared(status.actual):
+        # no card holds whole layers, and none is told of by itself
+        return replace(status, mismatches=(), layers={})
     wrong = compare(status.plan, status.device_names, status.actual)
     if status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED:
         return replace(status, mismatches=_off_the_cards(status.log))
@@ -353,6 +358,7 @@ def _exited(status: EngineStatus, event: Exited) -> EngineStatus:
         tail=event.tail,
         names={name: device.name for name, device in shown},
         was_ready=status.phase is Phase.READY,
+        split_mode=status.request.plan.split_mode if status.request is not None else "",
     )
     return replace(_ended(status, Phase.FAILED), failure=failure)
 
@@ -381,14 +387,16 @@ def _named_layers(log: LoadLog) -> dict[str, int]:
 def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
     """Bytes per device in the order of the split, then others the log names, then the host.
 
-    Once the engine is ready a device without a buffer holds 0 bytes of it; before, `None`.
+    Once the engine is ready a device without a buffer holds 0 bytes of it; before, and where the
+    log tells of all cards together only, `None`.
     """
-    silent = 0 if status.phase is Phase.READY else None
     model, kv, compute = (
         status.log.bytes_on(kind) for kind in (BufferKind.MODEL, BufferKind.KV, BufferKind.COMPUTE)
     )
     named = dict.fromkeys((*status.device_names, *model, *kv, *compute))
     named.pop(HOST, None)
+    told = status.phase is Phase.READY and not is_shared(named)
+    silent = 0 if told else None
     return {
         name: Buffers(
             model_bytes=model.get(name, silent),
@@ -397,6 +405,11 @@ def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
         )
         for name in (*named, HOST)
     }
+
+
+def is_shared(names: Container[str]) -> bool:
+    """Buffers are told of all cards together, as in a tensor or row split."""
+    return TOGETHER in names or ROWS in names
 
 
 def _ratio_lost(status: EngineStatus, plan: Plan) -> tuple[str, ...]:

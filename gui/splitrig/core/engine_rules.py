@@ -4,13 +4,16 @@ Where it cannot do something the reason is said here, in the words the window sh
 """
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from splitrig.core.engine import EngineKind
+from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
 from splitrig.core.ollama import follows_ratio
+from splitrig.core.split_mode import LAYER
+from splitrig.core.words import listed
 
 
 class Ratio(StrEnum):
@@ -41,6 +44,16 @@ class Knob(StrEnum):
     REQUESTS = "n_parallel"
     LAYERS = "n_gpu_layers"
     FLASH = "flash_attention"
+    SPLIT_MODE = "split_mode"
+    EXPERTS = "n_cpu_moe"
+    DRAFT = "draft"
+    PROJECTOR = "projector"
+    EXTRA = "extra_line"
+
+
+FOLDED = frozenset({Knob.SPLIT_MODE, Knob.EXPERTS, Knob.DRAFT, Knob.PROJECTOR, Knob.EXTRA})
+"""Settings that few touch; a change of engine tells only of those that were."""
+_FILES = (Knob.DRAFT, Knob.PROJECTOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,24 +103,38 @@ class EngineRules:
         return dict(self.refusals).get(knob, "") if knob not in self.knobs else ""
 
 
+def _closed(why: str, *knobs: Knob) -> tuple[tuple[Knob, str], ...]:
+    """The same reason for several settings."""
+    return tuple((knob, why) for knob in knobs)
+
+
 _ALONE = "Its server answers one request after the other."
+_OWN_SETTINGS = "The server of llama-cpp-python has no setting for it; llama.cpp's own has."
+_OLLAMA = "Ollama has no setting for it; llama.cpp takes it."
+_VLLM = "vLLM has no such setting."
 RULES = {
     EngineKind.LLAMA_CPP: EngineRules(
         kind=EngineKind.LLAMA_CPP,
         says="reads GGUF files, splits by layers",
-        split_modes=("layer", "none", "tensor"),
+        split_modes=("layer", "tensor", "row", "none"),
     ),
     EngineKind.LLAMA_CPP_PYTHON: EngineRules(
         kind=EngineKind.LLAMA_CPP_PYTHON,
         says="reads GGUF files, splits by layers, from Python",
         no_remote="llama.cpp's own server uses cards of other machines, and notices when one is "
         "lost; choose it for them.",
-        knobs=frozenset(Knob) - {Knob.REQUESTS},
-        refusals=((Knob.REQUESTS, _ALONE),),
+        knobs=frozenset(Knob) - {Knob.REQUESTS, Knob.EXPERTS, *_FILES, Knob.EXTRA},
+        refusals=(
+            (Knob.REQUESTS, _ALONE),
+            *_closed(_OWN_SETTINGS, Knob.EXPERTS, *_FILES, Knob.EXTRA),
+        ),
     ),
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
         says="reads GGUF files and its own models, splits by layers",
+        split_modes=("layer",),
+        knobs=frozenset(Knob) - FOLDED,
+        refusals=_closed(_OLLAMA, *sorted(FOLDED)),
         no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
@@ -120,9 +147,16 @@ RULES = {
         picks_cards=False,
         reads=Reads.STORE,
         knobs=frozenset({Knob.CONTEXT, Knob.LAYERS}),
-        refusals=tuple(
-            (knob, "It was set when this Ollama was started.")
-            for knob in (Knob.KEYS, Knob.VALUES, Knob.REQUESTS, Knob.FLASH)
+        split_modes=("layer",),
+        refusals=(
+            *_closed(
+                "It was set when this Ollama was started.",
+                Knob.KEYS,
+                Knob.VALUES,
+                Knob.REQUESTS,
+                Knob.FLASH,
+            ),
+            *_closed(_OLLAMA, *sorted(FOLDED)),
         ),
         lends=False,
         no_network="Whoever started this Ollama chose its address.",
@@ -140,6 +174,7 @@ RULES = {
             (Knob.VALUES, "vLLM chooses the type of its KV cache by the model."),
             (Knob.LAYERS, "vLLM keeps every layer on the cards."),
             (Knob.FLASH, "vLLM chooses its way to attend by the card."),
+            *_closed(_VLLM, *sorted(FOLDED)),
         ),
         lends=False,
         only_on="linux",
@@ -203,10 +238,61 @@ def reads(rules: EngineRules, model: Path, *, is_folder: bool, in_store: bool) -
     return ""
 
 
-def lost_on_switch(old: EngineRules, new: EngineRules, *, several_cards: bool) -> tuple[str, ...]:
+def refused(rules: EngineRules, request: LaunchRequest) -> str:
+    """Why an engine cannot do what is asked of it, one sentence; empty when it can.
+
+    Only settings that few touch are looked at: the others have their own defaults everywhere.
+    """
+    plan = request.plan
+    asked = {
+        Knob.EXPERTS: plan.n_cpu_moe != 0,
+        Knob.DRAFT: plan.draft is not None,
+        Knob.PROJECTOR: plan.projector is not None,
+        Knob.EXTRA: bool(request.extra_arguments),
+        Knob.SPLIT_MODE: plan.split_mode != LAYER,
+    }
+    if why := closed(rules, asked):
+        return why
+    if asked[Knob.SPLIT_MODE] and plan.split_mode not in rules.split_modes:
+        modes = listed([mode for mode in rules.split_modes if mode != plan.split_mode])
+        return f"{rules.name} knows no split mode {plan.split_mode}, only {modes}."
+    return ""
+
+
+def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:
+    """The first setting that is asked for and that an engine does not have; empty without one."""
+    for knob, wanted in asked.items():
+        if wanted and knob not in rules.knobs:
+            return f"{WORDS[knob]}: {rules.refusal(knob)}"
+    return ""
+
+
+WORDS = {
+    Knob.EXPERTS: "Experts on the processor",
+    Knob.DRAFT: "Draft model",
+    Knob.PROJECTOR: "Projector",
+    Knob.EXTRA: "Extra arguments",
+    Knob.SPLIT_MODE: "Split mode",
+}
+"""What the window and the command line call a setting."""
+
+
+def lost_on_switch(
+    old: EngineRules,
+    new: EngineRules,
+    *,
+    several_cards: bool,
+    used: Collection[Knob] = frozenset(),
+) -> tuple[str, ...]:
     """Sentences on what does not carry over from one engine to another.
 
     Whatever is not named is kept: the cards, the ratio, and the settings both take.
+
+    Args:
+        old: The rules of the engine chosen before.
+        new: Those of the other.
+        several_cards: More than one takes part.
+        used: Settings that are not as they come.
     """
     lost = []
     if several_cards and old.ratio is not Ratio.NONE and new.ratio is Ratio.NONE:
@@ -215,6 +301,7 @@ def lost_on_switch(old: EngineRules, new: EngineRules, *, several_cards: bool) -
         lost.append(f"{new.name} takes the split as layers per stage of its pipeline.")
     if new.one_cache_type and not old.one_cache_type:
         lost.append(f"{new.name} has one type for keys and values: that of the keys is taken.")
-    gone = [knob for knob in Knob if knob in old.knobs and knob not in new.knobs]
+    told = [knob for knob in Knob if knob not in FOLDED or knob in used]
+    gone = [knob for knob in told if knob in old.knobs and knob not in new.knobs]
     reasons = dict.fromkeys(new.refusal(knob) for knob in gone)
     return (*lost, *filter(None, reasons))

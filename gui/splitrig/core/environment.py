@@ -79,7 +79,7 @@ _RULES = (
     # also what makes Vulkan show one card only, or one maker's, as prime-run sets it
     _ours("GGML_VK_VISIBLE_DEVICES GGML_DISABLE_VULKAN GGML_OPENCL_(PLATFORM|DEVICE) DRI_PRIME "
           "MESA_VK_DEVICE_SELECT(_FORCE_DEFAULT_DEVICE)? VK_LOADER_DEVICE_SELECT "
-          "__VK_LAYER_NV_optimus", _CARDS, *_GGML),
+          "__VK_LAYER_NV_optimus MTMD_BACKEND_DEVICE", _CARDS, *_GGML),
     _ours("GGML_CUDA_ENABLE_UNIFIED_MEMORY GGML_VK_PREFER_HOST_MEMORY "
           "GGML_VK_ALLOW_SYSMEM_FALLBACK", "layers would lie elsewhere than planned", *_GGML),
     _ours("LLAMA_API_KEY", _KEY, *_GGML),

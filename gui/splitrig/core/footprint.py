@@ -128,7 +128,7 @@ def footprint(
     kv_unified: bool,
 ) -> Footprint:
     """Bytes of every layer of `model` with this context and cache."""
-    table = _weights(_Tensors(model.tensors), model.n_layer)
+    table = _weights(TensorTable(model.tensors), model.n_layer)
     streams = 1 if kv_unified else max(n_parallel, 1)
     cells = padded(max(n_ctx // streams, 1), CELL_PAD)
     window_cells = 0
@@ -162,7 +162,7 @@ class _Weights:
     largest_tensor: tuple[int, ...]
 
 
-class _Tensors:
+class TensorTable:
     """A tensor table that is the same only as itself: comparing all rows would cost a plan."""
 
     __slots__ = ("table",)
@@ -171,14 +171,14 @@ class _Tensors:
         self.table = table
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Tensors) and self.table is other.table
+        return isinstance(other, TensorTable) and self.table is other.table
 
     def __hash__(self) -> int:
         return id(self.table)
 
 
 @lru_cache(maxsize=8)
-def _weights(tensors: _Tensors, n_layer: int) -> _Weights:
+def _weights(tensors: TensorTable, n_layer: int) -> _Weights:
     """Sum up the tensor table by layer; kept, for a plan is made at every step of the slider."""
     weights = [Size()] * (n_layer + 1)
     largest = [0] * (n_layer + 1)
@@ -190,7 +190,7 @@ def _weights(tensors: _Tensors, n_layer: int) -> _Weights:
         if tensor.name.startswith(("rope_freqs", "rope_factors")):
             shared += size
             continue
-        layer = _slot(tensor, n_layer)
+        layer = slot_of(tensor, n_layer)
         if layer is None:
             host += size.plain
             if not (tied and tensor.name == "token_embd.weight"):
@@ -215,7 +215,7 @@ def windowed(model: Model, layer: int) -> bool:
     return period is not None and layer % period < period - 1
 
 
-def _slot(tensor: Tensor, n_layer: int) -> int | None:
+def slot_of(tensor: Tensor, n_layer: int) -> int | None:
     """Layer a tensor belongs to; `n_layer` is the output layer, `None` the host's input layer."""
     layer = tensor.layer
     if layer is not None:

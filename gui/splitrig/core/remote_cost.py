@@ -12,6 +12,7 @@ from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.model import Model, Tensor
 from splitrig.core.plan import DevicePlan, Plan, PlanRequest
 from splitrig.core.remote import RemoteCard
+from splitrig.core.split_mode import WITHIN
 
 HEADER_BYTES = 2100
 """Descriptions of the tensors that are sent for one token, and its positions and indices."""
@@ -30,11 +31,14 @@ class LinkCost:
         card_id: Key of the card.
         token_ms: Added to every token; a floor, since TCP may need more than one round trip.
         load_s: Added to the load.
+        each_layer: Every layer waits for the link, as in a tensor split; what that costs is not
+            known, and neither of the others is set.
     """
 
     card_id: str
     token_ms: float | None
     load_s: float | None
+    each_layer: bool = False
 
 
 def link_costs(
@@ -48,6 +52,12 @@ def link_costs(
         request: What was planned; its context is taken to be full.
         cards: Remote cards by the ids the plan uses.
     """
+    if plan.split_mode in WITHIN:
+        ids = [device.id for device in plan.devices if device.share and device.id in cards]
+        return tuple(
+            LinkCost(card_id=card_id, token_ms=None, load_s=None, each_layer=True)
+            for card_id in ids
+        )
     used = [device for device in plan.devices if device.n_layers]
     costs = []
     for at, device in enumerate(used):

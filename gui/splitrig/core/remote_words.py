@@ -106,6 +106,8 @@ def rate_text(mb_s: float | None) -> str:
 
 def cost_text(cost: LinkCost) -> str:
     """`adds ~1.2 ms per token at this link`; what the link costs one card."""
+    if cost.each_layer:
+        return "waits for its link in every layer, which costs more than in a layer split"
     if cost.token_ms is None:
         return "its link was not measured"
     return f"adds ~{latency_text(cost.token_ms)} ms per token at this link"

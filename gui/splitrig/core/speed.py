@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
+from splitrig.core.split_mode import WITHIN
 
 EFFICIENCY = 0.91
 """Share of the memory bandwidth that llama.cpp's kernels reach (0.89 on 3090, 0.94 on 4090)."""
@@ -42,6 +43,8 @@ def estimate_speed(model: Model, plan: Plan, bandwidths_gbps: Sequence[float | N
         plan: Where it lies.
         bandwidths_gbps: Memory bandwidth of each device of the plan, GB/s; `None` if unknown.
     """
+    if note := _untold(plan):
+        return Speed(note=note)
     on_host = model.n_layer + 1 - sum(device.n_layers for device in plan.devices)
     if on_host:
         return Speed(note=f"{on_host} layers stay in the computer's memory; its speed is unknown.")
@@ -57,6 +60,23 @@ def estimate_speed(model: Model, plan: Plan, bandwidths_gbps: Sequence[float | N
         return Speed(note="No card carries a layer.")
     expected_s = read_s / EFFICIENCY + model.n_layer * LAYER_S
     return Speed(expected_tok_s=1 / expected_s, ceiling_tok_s=1 / read_s)
+
+
+def _untold(plan: Plan) -> str:
+    """Why these figures do not fit a plan; empty where they do."""
+    if plan.split_mode in WITHIN:
+        return (
+            "How fast cards are that work on every layer together depends on how they are joined; "
+            "it has to be measured."
+        )
+    if plan.host.expert_layers:
+        return (
+            f"The experts of {plan.host.expert_layers} layers are computed by the processor, whose "
+            "speed is unknown."
+        )
+    if plan.has_draft:
+        return "What a draft model gains depends on the text; it has to be measured."
+    return ""
 
 
 def active_share(model: Model) -> float:

@@ -112,6 +112,35 @@ def auto_split(free_bytes: Sequence[int]) -> tuple[float, ...]:
     return shares if any(shares) else even_split(len(shares))
 
 
+def shares_of(
+    free_bytes: Sequence[int], split: Sequence[float] | None, *, alone: bool = False
+) -> tuple[float, ...]:
+    """One share for each card: those given, or by free memory.
+
+    Args:
+        free_bytes: Of each card.
+        split: Shares of the first cards; the others get none.
+        alone: Everything goes to the first card.
+
+    Raises:
+        SplitError: The split gives no card any layer, or has more shares than there are cards.
+    """
+    n_cards = len(free_bytes)
+    if not n_cards:
+        return ()
+    if alone:
+        return (1.0, *(0.0,) * (n_cards - 1))
+    if split is None:
+        return auto_split(free_bytes)
+    check_split(split)
+    if len(split) > n_cards:
+        raise SplitError(
+            f"The split has {len(split)} shares for {n_cards} cards.",
+            "Give one number for each card.",
+        )
+    return (*split, *(0.0,) * (n_cards - len(split)))
+
+
 def split_for_layers(counts: Sequence[int]) -> tuple[float, ...]:
     """Shares that give each card exactly this many layers, the output layer counted.
 

@@ -8,9 +8,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from splitrig.core.engine import EngineKind, EngineStatus, Phase
+from splitrig.core.engine_log import TOGETHER
 from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_remarks import note_of
 from splitrig.core.engine_words import engine_name
 from splitrig.core.gpu import GpuSample, Note, Rig, Severity
+from splitrig.core.told_together import NOT_TOLD, told_together
 from splitrig.core.units import MIB, gib_text, mib_text
 
 NOTABLE_BYTES = 96 * MIB
@@ -97,10 +100,12 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram` and `card-full`.
+        `no-process-on-card`, `spilled-to-ram`, `card-full` and `told-together`, and the engine's
+        own remarks.
     """
+    remarks = (*_together(status), *map(note_of, status.log.remarks))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
-        return _spill(status) if status.phase is Phase.READY else ()
+        return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
     cards = _cards(status, before, after or now, now, pids)
     empty = [card for card in cards if card.empty]
     carrying = [card for card in cards if card.planned_bytes >= NOTABLE_BYTES and not card.empty]
@@ -113,7 +118,7 @@ def verify(
     notes += _without_process(status, cards, now, pids)
     notes += _spill(status)
     notes += [note for card in cards for note in _full(card)]
-    return tuple(notes)
+    return (*notes, *remarks)
 
 
 def _cards(
@@ -162,7 +167,7 @@ def _one_card(status: EngineStatus, full: _Card, empty: list[_Card]) -> Note:
 
 def _cause(status: EngineStatus) -> str:
     request = status.request
-    used = [device.name for device in status.log.used]
+    used = [device.name for device in status.log.used if device.name != TOGETHER]
     if len(used) == 1 and len(status.device_names) > 1:
         return (
             f"The engine sees one device, {used[0]}: it may be built for one make of card, "
@@ -249,8 +254,10 @@ def _spill(status: EngineStatus) -> tuple[Note, ...]:
     host = status.actual.get(HOST)
     if host is None or status.plan is None:
         return ()
-    more = (host.model_bytes or 0) + (host.kv_bytes or 0)
-    more -= status.plan.host.model_bytes + status.plan.host.kv_bytes
+    more = (host.kv_bytes or 0) - status.plan.host.kv_bytes
+    if not status.plan.host.expert_layers:
+        # the engine tells of one stretch of the file, from the first of these experts to the last
+        more += (host.model_bytes or 0) - status.plan.host.model_bytes
     if more < NOTABLE_BYTES:
         return ()
     return (
@@ -262,6 +269,15 @@ def _spill(status: EngineStatus) -> tuple[Note, ...]:
             "fullest card.",
         ),
     )
+
+
+def _together(status: EngineStatus) -> tuple[Note, ...]:
+    """What the engine says of all cards at once."""
+    known = told_together(status)
+    if not known:
+        return ()
+    note = Note(id="told-together", severity=Severity.INFO, message=known, detail=NOT_TOLD)
+    return (note,)
 
 
 def _full(card: _Card) -> tuple[Note, ...]:

@@ -78,6 +78,28 @@ def test_serve_tells_ready_answers_and_ends_clean_on_ctrl_c() -> None:
 
 
 @pytest.mark.engine
+def test_serve_tells_what_is_known_of_a_tensor_split_and_its_draft() -> None:
+    serve = subprocess.Popen(
+        [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--json",
+         "--tensor-split", "3,1", "--split-mode", "tensor", "--model-draft", MODEL,
+         "--", "--alias", "mine"],
+        env=environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert serve.stdout is not None
+    ready = next(e for e in map(json.loads, serve.stdout) if e["event"] in ("ready", "failed"))
+    assert ready["event"] == "ready"
+    assert [d["share"] for d in ready["devices"]] == [0.75, 0.25]
+    assert [d["actual"]["model_bytes"] for d in ready["devices"]] == [None, None]
+    assert ready["mismatches"] == []
+    assert "The most on any one card is 155.20 MiB of weights, planned 155.20" in ready["notes"][0]
+    assert ready["command"][-2:] == ["--alias", "mine"]
+    serve.send_signal(signal.SIGINT)
+    serve.stdout.read()
+    assert serve.wait(10) == 0
+    serve.stdout.close()
+
+
+@pytest.mark.engine
 def test_serve_killed_by_force_leaves_nothing() -> None:
     serve = subprocess.Popen(
         [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--json"],

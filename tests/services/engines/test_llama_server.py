@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,31 @@ def test_the_environment_of_the_engine_is_ours(monkeypatch: pytest.MonkeyPatch) 
     assert env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert env["GGML_NO_BACKTRACE"] == "1"
     assert env["PATH"] == os.environ["PATH"]
+
+
+def test_variables_of_one_start_are_added() -> None:
+    env = find_llama_server().environment("key", {"MTMD_BACKEND_DEVICE": "CUDA1"})
+    assert env["MTMD_BACKEND_DEVICE"] == "CUDA1"
+    assert "MTMD_BACKEND_DEVICE" not in find_llama_server().environment("key")
+
+
+def test_the_split_is_told_in_every_mode_but_none() -> None:
+    request, _ = planned(3.0, 1.0)
+    server = find_llama_server()
+    for mode, told in (("layer", True), ("tensor", True), ("none", False)):
+        asked = replace(request, plan=replace(request.plan, split_mode=mode))
+        command = server.command(asked, ("RPC0", "RPC1"), 1)
+        assert value(command, "-sm") == mode
+        assert ("-ts" in command) is told
+
+
+def test_extra_arguments_stand_last_and_are_checked() -> None:
+    request, _ = planned(3.0, 1.0)
+    server = find_llama_server()
+    asked = replace(request, extra_arguments=("--alias", "x"))
+    assert server.command(asked, ("RPC0", "RPC1"), 1)[-2:] == ("--alias", "x")
+    with pytest.raises(EngineError, match="--port is not taken"):
+        server.command(replace(request, extra_arguments=("--port", "1")), ("RPC0", "RPC1"), 1)
 
 
 def test_an_explicit_environment_is_passed_on() -> None:

@@ -3,18 +3,22 @@
 from pathlib import Path
 
 import pytest
+from tests.support.model_samples import model
 
-from splitrig.core.engine import EngineKind
+from splitrig.core.companion import Projector
+from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import (
     RULES,
     Knob,
     Ratio,
     lost_on_switch,
     reads,
+    refused,
     rules_of,
     version_of,
     why_not_here,
 )
+from splitrig.core.plan import PlanRequest
 
 GGUF = Path("model.gguf")
 FOLDER = Path("Qwen3-8B")
@@ -105,3 +109,45 @@ def test_a_change_of_engine_says_what_is_lost_and_nothing_else() -> None:
     assert len(to_attached) == len(set(to_attached))
     assert not any("split" in s for s in lost_on_switch(ollama, attached, several_cards=False))
     assert any("layers per stage" in s for s in lost_on_switch(llama, vllm, several_cards=True))
+
+
+def asked(**changes: object) -> LaunchRequest:
+    plan = {k: v for k, v in changes.items() if k != "extra_arguments"}
+    extra = changes.get("extra_arguments", ())
+    return LaunchRequest(model=GGUF, plan=PlanRequest(**plan), extra_arguments=extra)
+
+
+@pytest.mark.parametrize("kind", list(EngineKind))
+def test_what_comes_as_it_is_is_refused_by_no_engine(kind: EngineKind) -> None:
+    assert refused(RULES[kind], asked()) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"split_mode": "tensor"}, "knows no split mode tensor, only layer and none"),
+        ({"n_cpu_moe": -1}, "Experts on the processor"),
+        ({"draft": model()}, "Draft model"),
+        ({"projector": Projector(path=GGUF, n_bytes=1)}, "Projector"),
+        ({"extra_arguments": ("--alias", "x")}, "Extra arguments"),
+    ],
+)
+def test_what_an_engine_would_leave_out_in_silence_is_refused(
+    changes: dict[str, object], words: str
+) -> None:
+    request = asked(**changes)
+    assert refused(RULES[EngineKind.LLAMA_CPP], request) == ""
+    for kind in (EngineKind.LLAMA_CPP_PYTHON, EngineKind.OLLAMA, EngineKind.VLLM):
+        why = refused(RULES[kind], request)
+        assert why.endswith(".")
+        if kind is EngineKind.LLAMA_CPP_PYTHON:
+            assert words in why
+    none = asked(split_mode="none")
+    assert refused(RULES[EngineKind.LLAMA_CPP_PYTHON], none) == ""
+
+
+def test_folded_settings_are_told_as_lost_only_where_they_were_used() -> None:
+    llama, python = RULES[EngineKind.LLAMA_CPP], RULES[EngineKind.LLAMA_CPP_PYTHON]
+    lost = lost_on_switch(llama, python, several_cards=True, used={Knob.DRAFT, Knob.EXTRA})
+    assert len(lost) == 2
+    assert "has no setting for it" in lost[1]

@@ -29,6 +29,13 @@ def test_a_plain_environment_is_passed_on_without_a_word(engine: EngineKind) -> 
     assert made.kept == ()
 
 
+def test_an_inherited_place_of_the_projector_reaches_no_llama_cpp() -> None:
+    made = engine_environment(LLAMA, {"MTMD_BACKEND_DEVICE": "CUDA1"})
+    assert "MTMD_BACKEND_DEVICE" not in made.variables
+    ours = engine_environment(LLAMA, {}, {"MTMD_BACKEND_DEVICE": "CUDA0"})
+    assert ours.variables["MTMD_BACKEND_DEVICE"] == "CUDA0"
+
+
 @pytest.mark.parametrize("engine", STARTED)
 @pytest.mark.parametrize(
     "name",

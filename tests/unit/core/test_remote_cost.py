@@ -124,3 +124,8 @@ def test_rows_of_an_odd_width_are_asked_for_one_by_one() -> None:
     smaller = 6 * 32 * 1024 * 18 / 32 + 5 * 4 * 32
     assert odd - whole == pytest.approx(6 * ODD_ROUND_TRIPS * 1e-3 - smaller / 100e6, abs=1e-4)
     assert half < odd - 2 * ODD_ROUND_TRIPS * 1e-3
+
+
+def test_divided_layers_wait_for_the_link_more_often_than_is_known() -> None:
+    found = costs([card("a"), None], replace(REQUEST, split=(1, 1), split_mode="tensor"))
+    assert found == [LinkCost(card_id="rpc-a:50052-0", token_ms=None, load_s=None, each_layer=True)]

@@ -77,6 +77,8 @@ def test_the_cost_is_a_number_per_token() -> None:
     assert cost_text(known) == "adds ~1.2 ms per token at this link"
     unknown = LinkCost(card_id="x", token_ms=None, load_s=None)
     assert cost_text(unknown) == "its link was not measured"
+    often = LinkCost(card_id="x", token_ms=None, load_s=None, each_layer=True)
+    assert cost_text(often).startswith("waits for its link in every layer")
 
 
 def test_each_card_is_a_line() -> None:

@@ -9,6 +9,7 @@ from splitrig.core.split import (
     even_split,
     move_handle,
     parse_split,
+    shares_of,
     split_argument,
     split_for_layers,
     split_text,
@@ -99,3 +100,27 @@ def test_a_handle_moves_layers_between_its_neighbours_only(
     assert [a for i, a in enumerate(after) if i not in (handle, handle + 1)] == [
         b for i, b in enumerate(before) if i not in (handle, handle + 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("free", "split", "alone", "shares"),
+    [
+        ((), None, False, ()),
+        ((3, 1), None, False, (3.0, 1.0)),
+        ((3, 1), (1.0, 1.0), False, (1.0, 1.0)),
+        ((3, 1), (1.0,), False, (1.0, 0.0)),
+        ((3, 1), (1.0, 1.0), True, (1.0, 0.0)),
+    ],
+)
+def test_every_card_gets_a_share(
+    free: tuple[int, ...],
+    split: tuple[float, ...] | None,
+    alone: bool,
+    shares: tuple[float, ...],
+) -> None:
+    assert shares_of(free, split, alone=alone) == shares
+
+
+def test_more_shares_than_cards_are_refused() -> None:
+    with pytest.raises(SplitError, match="2 shares for 1 cards"):
+        shares_of((1,), (1.0, 1.0))

@@ -9,6 +9,7 @@ from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
+from splitrig.core.server_options import Options
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
@@ -32,12 +33,14 @@ class DevicesFound:
         build: The engine's build; `None` when it could not be run.
         device_map: Which device is which card.
         error: Why the engine could not be asked.
+        options: What its command line takes; `None` where it has no help to read.
     """
 
     kind: EngineKind
     build: str | None
     device_map: DeviceMap
     error: SplitRigError | None = field(default=None, compare=False)
+    options: Options | None = field(default=None, compare=False, repr=False)
 
 
 class Engines:
@@ -226,9 +229,12 @@ class Engines:
         with self._lock:
             number = self._number
         try:
-            build = self.get(kind).check(self._closing.is_set)
+            engine = self.get(kind)
+            build = engine.check(self._closing.is_set)
             device_map = self.ask_devices(kind, rig, model, self._closing.is_set)
-            found = DevicesFound(kind=kind, build=build, device_map=device_map)
+            found = DevicesFound(
+                kind=kind, build=build, device_map=device_map, options=_options_of(engine)
+            )
         except ProbeCancelledError:
             return
         except SplitRigError as error:
@@ -237,3 +243,9 @@ class Engines:
         with self._lock:
             if number == self._number:  # else another engine was chosen meanwhile
                 self._mailbox.post(found)
+
+
+def _options_of(engine: Engine) -> Options | None:
+    """What llama-server's command line takes, once it was asked."""
+    known = engine.server.known_capabilities if isinstance(engine, LlamaCpp) else None
+    return known.options if known is not None else None

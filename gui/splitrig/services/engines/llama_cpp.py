@@ -9,6 +9,7 @@ from pathlib import Path
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
 from splitrig.core.engine_log import BufferKind, BufferSeen, LogEvent, endpoint_of, read_line
 from splitrig.core.gpu import GpuInfo
+from splitrig.core.llama_arguments import projector_device
 from splitrig.core.remote import RemoteEndpoint
 from splitrig.core.share import LOOPBACK, own_address
 from splitrig.services.engines.engine import OnLines, Order, Starter
@@ -137,7 +138,9 @@ class LlamaCppRun:
 
     def start(self, port: int, key: str, starter: Starter) -> EngineProcess:
         """Start the process."""
-        return starter.launch(self.command(port), self._server.environment(key))
+        options = self._server.capabilities().options
+        more = projector_device(self.request.plan, options, self.device_names)
+        return starter.launch(self.command(port), self._server.environment(key, more))
 
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""

@@ -14,7 +14,10 @@ from pathlib import Path
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_line
 from splitrig.core.errors import EngineError, EngineMissingError
+from splitrig.core.llama_arguments import more_arguments
+from splitrig.core.server_options import Options, parse_help
 from splitrig.core.split import split_argument
+from splitrig.core.split_mode import NONE
 from splitrig.core.units import MIB
 from splitrig.services.engines.environment import environment_for
 from splitrig.services.engines.installed import installed
@@ -42,10 +45,12 @@ class Capabilities:
     Attributes:
         build: Its build, such as 'b10068' or '571d0d5'.
         flags: Every option its help names.
+        options: The same with their other names, their values and what they do.
     """
 
     build: str
     flags: frozenset[str] = field(repr=False)
+    options: Options = field(default_factory=Options, repr=False)
 
 
 class LlamaServer:
@@ -77,9 +82,11 @@ class LlamaServer:
                 return path
         return None
 
-    def environment(self, api_key: str | None = None) -> dict[str, str]:
+    def environment(
+        self, api_key: str | None = None, more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """The child's environment: ours, so that no inherited choice of cards bends the split."""
-        ours = {"GGML_NO_BACKTRACE": "1"}
+        ours = {"GGML_NO_BACKTRACE": "1", **(more or {})}
         if api_key is not None:
             ours["LLAMA_API_KEY"] = api_key  # not an argument, which every user could read
         made = environment_for(
@@ -117,7 +124,7 @@ class LlamaServer:
                     r"version: (\d+) ", version
                 )
                 name = f"b{number[1]}" if number and int(number[1]) > 1 else build or "unknown"
-                self._capabilities = Capabilities(name, flags)
+                self._capabilities = Capabilities(name, flags, parse_help(text))
             return self._capabilities
         finally:
             self._lock.release()
@@ -200,10 +207,12 @@ class LlamaServer:
         """The command line for a request, with the devices in the order of the split.
 
         Raises:
-            EngineError: The binary does not start.
+            EngineError: The binary does not start, lacks what is asked for, or an extra argument
+                cannot be passed on.
         """
         plan = request.plan
-        flags = self.capabilities().flags
+        capabilities = self.capabilities()
+        flags = capabilities.flags
         # absolute: a name that begins with a dash would be taken for an option
         arguments = ["-m", str(request.model.absolute())]
         if request.rpc:
@@ -211,7 +220,7 @@ class LlamaServer:
         arguments += ["-dev", ",".join(devices) if devices else "none"]
         arguments += ["-ngl", str(999 if plan.n_gpu_layers < 0 else plan.n_gpu_layers)]
         arguments += ["-sm", plan.split_mode]
-        if plan.split is not None and len(devices) > 1 and plan.split_mode == "layer":
+        if plan.split is not None and len(devices) > 1 and plan.split_mode != NONE:
             arguments += ["-ts", split_argument(plan.split)]
         arguments += ["-c", str(plan.n_ctx), "-np", str(plan.n_parallel)]
         arguments += ["-b", str(plan.n_batch), "-ub", str(plan.n_ubatch)]
@@ -226,7 +235,8 @@ class LlamaServer:
         arguments += ["--no-ui" if "--no-ui" in flags else "--no-webui", "--metrics"]
         arguments += ["--cors-origins", f"http://127.0.0.1:{port}"]
         arguments += ["--host", request.host, "--port", str(port)]
-        return (str(self.path), *self.supported(arguments))
+        more = more_arguments(request, capabilities.options, devices)
+        return (str(self.path), *self.supported(arguments), *more)
 
     def _output(self, *arguments: str, cancelled: Cancelled) -> str:
         """Standard output and error of a short run."""

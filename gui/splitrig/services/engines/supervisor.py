@@ -26,6 +26,7 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
+from splitrig.core.engine_rules import refused, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.orphan import RunAbout
@@ -208,6 +209,7 @@ class Supervisor:
         try:
             engine = engines.get(request.engine)
             engine.check(self._stop.is_set)  # a file that is no engine is told of first
+            _check_taken(request, engine.build)
             if engines.must_ask(request):
                 engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
             order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
@@ -387,6 +389,16 @@ class Supervisor:
         """Post what came since the last time, bounded however much that was."""
         if (news := self._feed.take()) is not None:
             self._mailbox.post(news)
+
+
+def _check_taken(request: LaunchRequest, build: str | None) -> None:
+    """Refuse what the engine would leave out in silence.
+
+    Raises:
+        EngineError: It cannot do something that is asked.
+    """
+    if why := refused(rules_of(request.engine, build), request):
+        raise EngineError(why, "Choose llama.cpp for it, or leave it out.")
 
 
 def _own_fault(unexpected: Exception) -> Failure:

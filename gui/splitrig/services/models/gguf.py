@@ -56,7 +56,7 @@ _FILE_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class Header:
     """What one file says."""
 
     metadata: Mapping[str, object]
@@ -177,7 +177,7 @@ def read_model(path: Path) -> Model:
         parts = _parts(path)
     except OSError as error:  # a name too long for the file system
         raise _unreadable(path, error) from error
-    headers = [_read_header(part) for part in parts]
+    headers = [read_header(part) for part in parts]
     first = headers[0]
     tensors = tuple(t for header in headers for t in header.tensors)
     declared = first.metadata.get("split.tensors.count")
@@ -217,7 +217,12 @@ def _unreadable(path: Path, error: OSError) -> ModelFileError:
     return ModelFileError(f"{path.name} cannot be read: {reason}.", "Check its permissions.")
 
 
-def _read_header(path: Path) -> _Header:
+def read_header(path: Path) -> Header:
+    """Metadata and tensor table of one file; blocks for some 50 ms.
+
+    Raises:
+        ModelFileError: The file is missing, unreadable, no GGUF, or damaged.
+    """
     try:
         if path.exists() and not path.is_file():
             # opening a pipe would wait for somebody to write into it
@@ -235,7 +240,7 @@ def _read_header(path: Path) -> _Header:
         raise ModelFileError(f"{path.name} is damaged: {error}.", _AGAIN) from error
 
 
-def _parse(cursor: _Cursor, file_size: int, path: Path) -> _Header:
+def _parse(cursor: _Cursor, file_size: int, path: Path) -> Header:
     if file_size < 4 or cursor.take(4) != MAGIC:
         raise ModelFileError(
             f"{path.name} is not a GGUF file.", "Choose a model in GGUF format (llama.cpp's own)."
@@ -261,7 +266,7 @@ def _parse(cursor: _Cursor, file_size: int, path: Path) -> _Header:
         metadata[key] = cursor.value(cursor.number("I"))
     table = [_tensor(cursor) for _ in range(n_tensors)]
     _check_size(cursor, metadata, table, file_size, path)
-    return _Header(metadata, tuple(t for t, _ in table))
+    return Header(metadata, tuple(t for t, _ in table))
 
 
 def _check_size(

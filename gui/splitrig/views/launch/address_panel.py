@@ -46,8 +46,23 @@ class AddressPanel(Panel):
         row.addWidget(self._port)
         row.addSpacing(6)
         row.addWidget(self.network)
-        row.addWidget(self._words, 1)
+        row.addStretch(1)
+        self._row = row
+        self._narrow: bool | None = None
         self.body.addLayout(row)
+        self.set_narrow(narrow=False)
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """The words stand under the switch where there is no room beside it."""
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        self._row.removeWidget(self._words)
+        self.body.removeWidget(self._words)
+        if narrow:
+            self.body.addWidget(self._words)
+        else:
+            self._row.insertWidget(self._row.count() - 1, self._words, 100)
 
     @property
     def port(self) -> int:

@@ -123,6 +123,7 @@ class Editor(QWidget):
         self._left.setFixedWidth(NARROW_LEFT_PX if narrow else LEFT_PX)
         self.split.set_narrow(narrow=narrow)
         self.knobs.set_narrow(narrow=narrow)
+        self.address.set_narrow(narrow=narrow)
 
     def show_choices(self, cards: Sequence[CardChoice], *, has_model: bool) -> None:
         """Without a model there is nothing to split and to set, without cards to plan for."""

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from splitrig.core.errors import SplitError
+from splitrig.core.experts import ALL, expert_layers
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.split import counts_for_split, split_for_layers, split_text
+from splitrig.core.split_mode import LAYER, NONE, WITHIN
 from splitrig.views.launch.wording import room_text
 
 CTX_STEP = 1024
@@ -29,15 +31,27 @@ class Fix:
 
 
 def ways_to_fit(
-    model: Model, devices: Sequence[PlanDevice], request: PlanRequest
+    model: Model,
+    devices: Sequence[PlanDevice],
+    request: PlanRequest,
+    *,
+    with_experts: bool = False,
 ) -> tuple[Fix, ...]:
-    """All single changes after which every card has room; a new split may come along."""
-    split = _split_fix(model, devices, request)
+    """All single changes after which every card has room; a new split may come along.
+
+    Args:
+        model: The model.
+        devices: The cards that take part.
+        request: What does not fit.
+        with_experts: The engine can keep experts with the processor.
+    """
+    split = _mode_fix(model, devices, request) or _split_fix(model, devices, request)
     # where a split alone is enough, the other ways are worth showing only if they keep the split
     resplit = split is None
     found = [
         split,
         _cache_fix(model, devices, request, resplit=resplit),
+        _experts_fix(model, devices, request, resplit=resplit) if with_experts else None,
         _context_fix(model, devices, request, resplit=resplit),
         _layers_fix(model, devices, request, resplit=resplit),
     ]
@@ -93,6 +107,12 @@ def _split_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest
     plan = best_split(model, devices, request) if len(devices) > 1 else None
     if plan is None:
         return None
+    if request.split_mode in WITHIN:
+        return Fix(
+            title=f"Another split: {split_text(plan.split)}",
+            detail=f"Nothing is lost. {_free_text(plan)}",
+            request=replace(request, split=plan.split),
+        )
     slots = _slots(model, request)
     now = counts_for_split(request.split or plan.split, slots)
     then = counts_for_split(plan.split, slots)
@@ -107,6 +127,51 @@ def _split_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest
         detail=f"Nothing is lost. {_free_text(plan)}",
         request=replace(request, split=plan.split),
     )
+
+
+def _mode_fix(model: Model, devices: Sequence[PlanDevice], request: PlanRequest) -> Fix | None:
+    """Spread what is to lie on the first card alone over all of them."""
+    if request.split_mode != NONE or len(devices) < 2:
+        return None
+    spread = replace(request, split_mode=LAYER)
+    plan = _fitting(model, devices, replace(spread, split=None), resplit=True)
+    if plan is None:
+        return None
+    return Fix(
+        title=f"Spread the layers over all cards: split {split_text(plan.split)}",
+        detail=f"Nothing is lost. {_free_text(plan)}",
+        request=replace(spread, split=plan.split),
+    )
+
+
+def _experts_fix(
+    model: Model, devices: Sequence[PlanDevice], request: PlanRequest, *, resplit: bool
+) -> Fix | None:
+    """Keep the experts of as few layers as needed with the processor."""
+    most = expert_layers(model, ALL)
+    low = expert_layers(model, request.n_cpu_moe) + 1
+    if low > most:
+        return None
+    every = replace(request, n_cpu_moe=most)
+    if _fitting(model, devices, every, resplit=resplit) is None:
+        return None
+    high = most
+    while low < high:
+        middle = (low + high) // 2
+        tried = replace(request, n_cpu_moe=middle)
+        if _fitting(model, devices, tried, resplit=resplit) is None:
+            low = middle + 1
+        else:
+            high = middle
+    best = _fitting(model, devices, replace(request, n_cpu_moe=low), resplit=resplit)
+    if best is None:
+        return None
+    return Fix(
+        title=_with_split(f"Keep the experts of {low} layer{'' if low == 1 else 's'} in RAM",
+                          request, best),
+        detail=f"The processor computes those; all else stays on the cards. {_free_text(best)}",
+        request=replace(request, n_cpu_moe=low, split=best.split),
+    )  # fmt: skip
 
 
 def _fitting(

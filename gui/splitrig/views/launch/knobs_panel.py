@@ -1,4 +1,4 @@
-"""Context, KV cache, requests, layers on the cards, flash attention."""
+"""Context, KV cache, requests, layers on the cards, flash attention; the rest folded away."""
 
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from splitrig.core.engine_rules import RULES, EngineRules, Knob
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
+from splitrig.views.launch.more_knobs import MoreKnobs
 from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
 from splitrig.views.launch.wording import on_cards_text
 from splitrig.views.theme import Theme
@@ -36,6 +37,9 @@ class KnobsPanel(Panel):
 
     Signals:
         changed: `Knobs`, on every change by the user.
+
+    Attributes:
+        more: The settings that few touch.
     """
 
     changed = Signal(object)
@@ -73,6 +77,9 @@ class KnobsPanel(Panel):
         flash.addWidget(self._flash_note)
         flash.addStretch(1)
         self.body.addLayout(flash)
+        self.more = MoreKnobs(theme)
+        self.more.changed.connect(self._on_changed)
+        self.body.addWidget(self.more)
         self._columns = 0
         self.set_narrow(narrow=False)
 
@@ -150,7 +157,10 @@ class KnobsPanel(Panel):
         knobs = self._knobs
         if other:
             wanted = min(DEFAULT_CTX, model.n_ctx_train) if model.n_ctx_train else DEFAULT_CTX
-            knobs = replace(knobs, n_gpu_layers=-1, n_ctx=wanted)
+            knobs = replace(
+                knobs, n_gpu_layers=-1, n_ctx=wanted, n_cpu_moe=0, draft=None, projector=None
+            )
+        self.more.show_model(model)
         self._tips[Knob.CONTEXT] = f"The model was trained for up to {model.n_ctx_train:,} tokens"
         self.context.setToolTip(self._tips[Knob.CONTEXT])
         self.show_knobs(knobs)
@@ -163,7 +173,9 @@ class KnobsPanel(Panel):
         trained = f"The model was made for up to {config.n_ctx:,} tokens" if config.n_ctx else ""
         self._tips[Knob.CONTEXT] = trained
         self.context.setToolTip(trained)
-        self.show_knobs(replace(self._knobs, n_gpu_layers=-1, n_ctx=wanted))
+        self.more.show_model(None)
+        knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
+        self.show_knobs(replace(knobs, n_gpu_layers=-1, n_ctx=wanted))
 
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""
@@ -179,6 +191,7 @@ class KnobsPanel(Panel):
         self.layers.setValue(n_layer + 1 if every else knobs.n_gpu_layers)
         self.flash.setChecked(knobs.flash_attention)
         self._silent = False
+        self.more.show_knobs(knobs)
         self._refresh()
 
     def show_rules(self, rules: EngineRules) -> None:
@@ -189,6 +202,7 @@ class KnobsPanel(Panel):
             widget.setEnabled(knob in rules.knobs)
             widget.setToolTip(reason or self._tips.get(knob, ""))
             widget.setAccessibleDescription(reason)
+        self.more.show_rules(rules)
         self.show_knobs(self._allowed(self._knobs))
 
     def _allowed(self, knobs: Knobs) -> Knobs:
@@ -197,6 +211,8 @@ class KnobsPanel(Panel):
         start = Knobs()
         kept = {knob.value: getattr(start, knob.value) for knob in Knob if knob not in rules.knobs}
         knobs = replace(knobs, **kept)
+        if knobs.split_mode not in rules.split_modes:
+            knobs = replace(knobs, split_mode=start.split_mode)
         return replace(knobs, cache_type_v=knobs.cache_type_k) if rules.one_cache_type else knobs
 
     @Slot()
@@ -205,16 +221,15 @@ class KnobsPanel(Panel):
             return
         needs_flash = BY_NAME[self.values.currentText()].quantized
         at_end = self.layers.value() == self.layers.maximum()
-        self._knobs = self._allowed(
-            Knobs(
-                n_ctx=self.context.value(),
-                cache_type_k=self.keys.currentText(),
-                cache_type_v=self.values.currentText(),
-                n_parallel=self.requests.value(),
-                n_gpu_layers=-1 if at_end else self.layers.value(),
-                flash_attention=self.flash.isChecked() or needs_flash,
-            )
+        own = Knobs(
+            n_ctx=self.context.value(),
+            cache_type_k=self.keys.currentText(),
+            cache_type_v=self.values.currentText(),
+            n_parallel=self.requests.value(),
+            n_gpu_layers=-1 if at_end else self.layers.value(),
+            flash_attention=self.flash.isChecked() or needs_flash,
         )
+        self._knobs = self._allowed(self.more.taken(own))
         self._refresh()
         self.changed.emit(self._knobs)
 

@@ -5,6 +5,7 @@ import time
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from splitrig.core.engine import STEPS, EngineStatus, Phase
+from splitrig.core.engine_machine import is_shared
 from splitrig.core.units import size_text
 from splitrig.views.launch.plan_panel import VerdictHead
 from splitrig.views.launch.wording import seconds_text
@@ -46,7 +47,8 @@ def _weights(status: EngineStatus) -> str:
     plan = status.plan
     planned = sum(d.model_bytes for d in plan.devices) + plan.host.model_bytes if plan else 0
     found = [b.model_bytes for b in status.actual.values() if b.model_bytes]
-    return size_text(sum(found) if found else planned)
+    told = found and not is_shared(status.actual)
+    return size_text(sum(found) if told else planned)
 
 
 def _current(status: EngineStatus, key: str, going: str, now_s: float) -> Step:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_rules import Knob
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -19,6 +20,7 @@ from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
+from splitrig.core.server_options import Options
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
@@ -30,6 +32,7 @@ from splitrig.views.launch.wording import (
     handle_text,
     load_text,
     model_name,
+    more_remarks,
     remarks,
     seconds_text,
     users_of_cards,
@@ -67,6 +70,7 @@ class LaunchPage(QWidget):
         builds_requested: No llama.cpp is here, and the user wants to get one.
 
     Attributes:
+        more: The folded settings, with signals and slots of their own for the files chosen there.
         remote: Cards of other machines, with signals and slots of its own.
     """
 
@@ -146,6 +150,7 @@ class LaunchPage(QWidget):
         self._faces = QStackedWidget()
         self.running = RunningView(theme)
         self.editor = Editor(theme)
+        self.more = self.editor.knobs.more
         self._faces.addWidget(self.editor)
         self._faces.addWidget(self.running)
         page = QWidget()
@@ -176,6 +181,7 @@ class LaunchPage(QWidget):
         self.editor.knobs.changed.connect(self._on_knobs)
         self.editor.address.changed.connect(self._on_address)
         self.editor.plan.fix_chosen.connect(self._on_fix)
+        self.notice.action_triggered.connect(self._on_fallback)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
         self.editor.no_card.action_triggered.connect(self.demo_requested)
@@ -248,12 +254,17 @@ class LaunchPage(QWidget):
             self.editor.empty.second_button.setVisible(demo is not None)
 
     def show_engine_found(
-        self, kind: EngineKind, build: str | None, error: SplitRigError | None
+        self,
+        kind: EngineKind,
+        build: str | None,
+        error: SplitRigError | None,
+        options: Options | None = None,
     ) -> None:
         """What an engine says of itself, or why it cannot be used; of another one it is dropped."""
         if kind is not self.planner.engine:
             return
         self.planner.engine_build, self.planner.engine_error = build, error
+        self.planner.options = options or Options()
         self.editor.model.engine.show_engine(kind, build, error, self._lost)
         self._show_rules()
         self._replan()
@@ -305,7 +316,10 @@ class LaunchPage(QWidget):
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
-            self.notice.show_notice("danger", failure.message, failure.hint, details=details)
+            action = failure.fallback.label if failure.fallback is not None else ""
+            self.notice.show_notice(
+                "danger", failure.message, failure.hint, action=action, details=details
+            )
         self._show_phase()
         self._show_others()
 
@@ -421,6 +435,8 @@ class LaunchPage(QWidget):
         self.editor.knobs.show_knobs(
             replace(
                 self.planner.knobs,
+                split_mode=request.split_mode,
+                n_cpu_moe=request.n_cpu_moe,
                 n_ctx=request.n_ctx,
                 cache_type_k=request.cache_type_k,
                 cache_type_v=request.cache_type_v,
@@ -432,6 +448,20 @@ class LaunchPage(QWidget):
         if request.split is not None:
             self.planner.set_shares(request.split)
         self._replan()
+
+    @Slot()
+    def _on_fallback(self) -> None:
+        """Start again as the failure proposes; where that does not fit, only show it."""
+        failure = self._status.failure
+        if failure is None or failure.fallback is None:
+            return
+        self.notice.hide()
+        mode = failure.fallback.split_mode
+        self.editor.knobs.show_knobs(replace(self.planner.knobs, split_mode=mode))
+        self.planner.knobs = self.editor.knobs.knobs
+        self._replan()
+        if self.can_start:
+            self.start()
 
     @Slot()
     def _on_demo_model(self) -> None:
@@ -449,6 +479,9 @@ class LaunchPage(QWidget):
         used = [card for card in cards if card.used]
         self.editor.cards.show_cards(planner.cards, len(used), len(cards))
         self.remote.refresh()
+        self.editor.split.show_mode(planner.knobs.split_mode)
+        self.more.show_choices(planner.split_choices)
+        self.more.show_checked(planner.extra)
         self.editor.split.show_cards(used)
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
         self.editor.show_choices(cards, has_model=planner.has_model)
@@ -545,14 +578,18 @@ class LaunchPage(QWidget):
         if plan is None or model is None:
             return
         request = self.planner.plan_request()
-        ways = () if plan.fits else ways_to_fit(model, self.planner.devices, request)
+        knobs, devices = self.planner.knobs, self.planner.devices
+        experts = Knob.EXPERTS in self.planner.rules.knobs
+        ways = () if plan.fits else ways_to_fit(model, devices, request, with_experts=experts)
         self.editor.plan.show_fixes(ways)
         notes = [
             note
             for note in advise(self.planner.rig, plan)
             # the verdict and the ways out say it already
             if plan.fits or note.id != "low-vram"
-        ] + remarks(plan, model, self.planner.knobs.n_ctx)
+        ]
+        notes += more_remarks(knobs, model, self.planner.extra)
+        notes += remarks(plan, model, knobs.n_ctx)
         notes += self.planner.remote.notes(model, plan, request)
         self.remote.refresh()
         inherited = environment_note(self._replaced, self.planner.engine)

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 from splitrig.core.engine import Buffers, EngineStatus
-from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES
+from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, is_shared
 from splitrig.core.plan import DevicePlan
+from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, MIB, MISSING, number_text, size_text
 from splitrig.views.launch.wording import layers_text
 from splitrig.views.theme import KIND_NAMES, Kind
+
+NOT_REPORTED = "not reported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
                 planned_layers=layers_text(device),
                 loaded_layers=_loaded_text(device, loaded),
                 drifted=drifted,
-                rows=_rows(device, actual),
+                rows=_rows(device, actual, exact=not is_shared(status.actual)),
             )
         )
     return tuple(cards)
@@ -97,16 +100,16 @@ def host_row(status: EngineStatus) -> PlacedRow | None:
 
 def _loaded_text(device: DevicePlan, loaded: int | None) -> str:
     if loaded is None:
-        return "not reported"
+        return NOT_REPORTED
     if loaded == device.n_layers:
         return layers_text(device)
     return f"{loaded or 'no'} layer{'' if loaded == 1 else 's'}"
 
 
-def _rows(device: DevicePlan, actual: Buffers) -> tuple[PlacedRow, ...]:
+def _rows(device: DevicePlan, actual: Buffers, *, exact: bool) -> tuple[PlacedRow, ...]:
     rows = [
-        _row("weights", device.model_bytes, actual.model_bytes, exact=True),
-        _row("kv", device.kv_bytes, actual.kv_bytes, exact=True),
+        _row("weights", device.model_bytes, actual.model_bytes, exact=exact),
+        _row("kv", device.kv_bytes, actual.kv_bytes, exact=exact),
         _row("compute", device.compute_bytes, actual.compute_bytes, exact=False),
     ]
     planned = [row.planned_bytes for row in rows if row.planned_bytes is not None]
@@ -134,6 +137,8 @@ def _row(kind: Kind, planned: int | None, actual: int | None, *, exact: bool) ->
 
 def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
+    if is_shared(status.actual):
+        return True, "Loaded, divided within the layers", NOT_TOLD
     if (placed := status.log.placed) is not None:
         on_cards = placed.on_cards_bytes >= placed.total_bytes
         where = (

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWi
 from splitrig.core.engine import EngineStatus
 from splitrig.core.units import MISSING
 from splitrig.views.launch.placement import (
+    NOT_REPORTED,
     PlacedCard,
     PlacedRow,
     amount_text,
@@ -142,7 +143,9 @@ class PlacementTable(QWidget):
         role = "warning" if card.drifted else "muted"
         row.addWidget(text_label(theme, f"{card.planned_layers} planned", "note", role="muted"))
         row.addWidget(IconLabel(theme, "arrow-right", 12, "muted"))
-        row.addWidget(text_label(theme, f"{card.loaded_layers} loaded", "note", role=role))
+        loaded = card.loaded_layers
+        words = loaded if loaded == NOT_REPORTED else f"{loaded} loaded"
+        row.addWidget(text_label(theme, words, "note", role=role))
         row.addStretch(1)
         self._grid.addWidget(title, at, 0, 1, COLUMNS)
         self._grid.setRowMinimumHeight(at, 34)

@@ -4,9 +4,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
-from splitrig.core.engine_rules import EngineRules, lost_on_switch, reads, rules_of, why_not_here
+from splitrig.core.engine_rules import (
+    FOLDED,
+    EngineRules,
+    lost_on_switch,
+    reads,
+    rules_of,
+    why_not_here,
+)
 from splitrig.core.errors import EngineError, SplitError, SplitRigError
+from splitrig.core.extra_arguments import CheckedArguments, check_line
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.hf_model import HfModel
@@ -14,6 +23,7 @@ from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
+from splitrig.core.server_options import Options
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import (
@@ -21,12 +31,13 @@ from splitrig.core.split import (
     check_split,
     counts_for_split,
     even_split,
-    split_for_layers,
 )
+from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
 from splitrig.core.units import GIB
 from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
 from splitrig.views.launch.card_choice import CardChoice
+from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 
 AUTO_DRIFT = 0.02
@@ -45,6 +56,11 @@ class Knobs:
         n_parallel: Requests at the same time.
         n_gpu_layers: Layers on the cards, the output counted; negative means all.
         flash_attention: Flash attention is on.
+        split_mode: How the model is divided, by the names of llama.cpp.
+        n_cpu_moe: Layers whose experts stay with the processor; negative means all.
+        draft: A small model that guesses ahead.
+        projector: What lets the model see.
+        extra_line: Arguments for the engine, as they were typed.
     """
 
     n_ctx: int = DEFAULT_CTX
@@ -53,6 +69,11 @@ class Knobs:
     n_parallel: int = 1
     n_gpu_layers: int = -1
     flash_attention: bool = True
+    split_mode: str = LAYER
+    n_cpu_moe: int = 0
+    draft: Model | None = None
+    projector: Projector | None = None
+    extra_line: str = ""
 
 
 class Planner:
@@ -71,6 +92,7 @@ class Planner:
         engine: Which engine is to load it.
         engine_build: What that engine says of itself; `None` before it was asked.
         engine_error: Why that engine cannot be used.
+        options: What that engine's command line takes; empty where it is not known.
         remote: Cards of other machines.
     """
 
@@ -87,6 +109,7 @@ class Planner:
         self.engine = EngineKind.LLAMA_CPP
         self.engine_build: str | None = None
         self.engine_error: SplitRigError | None = None
+        self.options = Options()
         self.remote = RemoteChoice()
         self._off: set[str] = set()
         self._in_use: Mapping[str, str] = {}
@@ -265,6 +288,10 @@ class Planner:
             cache_type_v=knobs.cache_type_v,
             flash_attention=knobs.flash_attention,
             n_parallel=knobs.n_parallel,
+            split_mode=knobs.split_mode,
+            n_cpu_moe=knobs.n_cpu_moe,
+            draft=knobs.draft,
+            projector=knobs.projector,
         )
 
     def plan(self) -> Plan | None:
@@ -299,6 +326,7 @@ class Planner:
             model_name=self.model_name,
             port=self.port,
             host=self.host,
+            extra_arguments=self.extra.arguments,
         )
 
     def _names_and_servers(
@@ -334,6 +362,21 @@ class Planner:
         return self.remote.waiting_for([card.id for card in cards])
 
     @property
+    def extra(self) -> CheckedArguments:
+        """The extra arguments with what is to be said of them."""
+        windows = sys.platform == "win32"
+        return check_line(self.knobs.extra_line, self.options, windows=windows)
+
+    @property
+    def split_choices(self) -> tuple[SplitChoice, ...]:
+        """How the model can be divided, with the reasons where it cannot."""
+        needs = SplitNeeds(
+            backends=[device.backend for device in self.devices],
+            flash_attention=self.knobs.flash_attention,
+        )
+        return split_choices(self.rules.split_modes, self.options, needs)
+
+    @property
     def rules(self) -> EngineRules:
         """What the engine chosen can do."""
         return rules_of(self.engine, self.engine_build)
@@ -354,7 +397,15 @@ class Planner:
             stored = bool(self.model_name)
             wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
         error = self.engine_error.message if self.engine_error is not None else ""
-        return wrong or error or self._refusal or self._remote_obstacle
+        wrong = wrong or error or self._refusal or self._remote_obstacle
+        return wrong or self._unfit_knob()
+
+    def _unfit_knob(self) -> str:
+        """Why a folded setting cannot be used as it is; empty when all can."""
+        chosen = [c for c in self.split_choices if c.mode == self.knobs.split_mode]
+        if self.used_cards and chosen and chosen[0].reason:
+            return chosen[0].reason
+        return str(self.extra.refused[0]) if self.extra.refused else ""
 
     def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
         """Load with another engine from now on; what it saw of the cards is not known yet.
@@ -364,9 +415,13 @@ class Planner:
         """
         before = self.rules
         self.engine, self.engine_build, self.engine_error = kind, None, None
+        self.options = Options()
         self.set_device_names({})
         self.set_blocked({})
-        return lost_on_switch(before, self.rules, several_cards=len(self.used_cards) > 1)
+        start = Knobs()
+        used = {k for k in FOLDED if getattr(self.knobs, k) != getattr(start, k)}
+        several = len(self.used_cards) > 1
+        return lost_on_switch(before, self.rules, several_cards=several, used=used)
 
     @property
     def has_model(self) -> bool:
@@ -446,7 +501,7 @@ class Planner:
         key = (id(model), devices, handle, others, request)
         if key != self._fit_key:
             self._fit_key = key
-            self._fit = _fit_range(model, devices, request, counts, handle)
+            self._fit = find_fit_range(model, devices, request, counts, handle)
         return self._fit
 
     def _card(self, number: int, gpu: GpuInfo, sample: GpuSample | None) -> CardChoice:
@@ -476,41 +531,3 @@ class Planner:
             reason=reason,
             note=note,
         )
-
-
-def _fit_range(
-    model: Model,
-    devices: tuple[PlanDevice, ...],
-    request: PlanRequest,
-    counts: Sequence[int],
-    handle: int,
-) -> tuple[int, int] | None:
-    """Bisect both ends: the left card fills up as layers are added, the right one empties."""
-    pair = counts[handle] + counts[handle + 1]
-
-    def free_with(left: int) -> list[int]:
-        moved = [*counts[:handle], left, pair - left, *counts[handle + 2 :]]
-        try:
-            shares = split_for_layers(moved)
-        except SplitError:
-            return [-1] * len(devices)
-        plan = make_plan(model, devices, replace(request, split=shares))
-        return [d.free_bytes for d in plan.devices]
-
-    least, high = 0, pair
-    while least < high:
-        middle = (least + high) // 2
-        if free_with(middle)[handle + 1] >= 0:
-            high = middle
-        else:
-            least = middle + 1
-    most, low = pair, 0
-    while low < most:
-        middle = (low + most + 1) // 2
-        if free_with(middle)[handle] >= 0:
-            low = middle
-        else:
-            most = middle - 1
-    if least > most or any(n < 0 for n in free_with(least)):
-        return None
-    return least, most

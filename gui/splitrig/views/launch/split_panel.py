@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 from splitrig.core.engine_rules import EngineRules
 from splitrig.core.errors import SplitError
 from splitrig.core.split import parse_split, split_text
+from splitrig.core.split_mode import LAYER, NONE, WITHIN
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
@@ -65,6 +66,7 @@ class SplitPanel(Panel):
         self.error.setWordWrap(True)
         self.error.hide()
         self._closed = ""
+        self._mode = LAYER
         self.why = text_label(theme, "", "note", role="muted")
         self.why.setWordWrap(True)
         self.why.hide()
@@ -98,9 +100,15 @@ class SplitPanel(Panel):
         self.why.setText(self._closed)
         self.why.setVisible(bool(self._closed))
 
+    def show_mode(self, mode: str) -> None:
+        """Say what a share is a share of; with everything on one card there is none."""
+        self._mode = mode
+        self.bar.set_within(within=mode in WITHIN)
+
     def show_split(self, shares: Sequence[float], n_slots: int, *, auto: bool) -> None:
         """Show the shares; the text stays while the user types in it."""
-        several = len(shares) > 1 and not self._closed
+        alone = self._mode == NONE
+        several = len(shares) > 1 and not self._closed and not alone
         self.field.setEnabled(several)
         self.auto.setEnabled(several and not auto)
         self.even.setEnabled(several)
@@ -111,7 +119,11 @@ class SplitPanel(Panel):
             reason = "no layer is to lie on the cards"
         elif self._closed and len(shares) > 1:
             reason = "the engine decides"
-        words = "shares by free memory" if auto and several else "share of the layers"
+        elif alone and len(shares) > 1:
+            reason = "everything lies on the first card"
+            shares = (1.0, *(0.0 for _ in shares[1:]))
+        of_what = "share of every layer" if self._mode in WITHIN else "share of the layers"
+        words = "shares by free memory" if auto and several else of_what
         self._hint.setText(reason or words)
         self.bar.close_with(reason)
         self.bar.show_split(shares, n_slots)

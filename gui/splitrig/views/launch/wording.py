@@ -1,18 +1,22 @@
 """The sentences and numbers of the Launch page; knows no widgets."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.engine_rules import RULES, Knob
+from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.gpu import Note, Severity
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.split import split_text
+from splitrig.core.split_mode import LABELS, LAYER, NONE, doubt
 from splitrig.core.units import GIB, MIB, number_text, size_text
 from splitrig.core.vllm import VllmPlan
+from splitrig.views.launch.planner import Knobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,8 @@ def vllm_remarks(plan: VllmPlan) -> list[Note]:
 
 def layers_text(device: DevicePlan) -> str:
     """Which layers lie on a card: 'layers 41–63 + output'."""
+    if device.share is not None:
+        return f"{device.share * 100:.0f} % of every layer"
     if device.first_layer is None or not device.n_blocks:
         return "output only" if device.has_output else "no layers"
     last = device.first_layer + device.n_blocks - 1
@@ -156,6 +162,8 @@ def handle_text(plan: Plan, handle: int) -> str:
     left, right = plan.devices[handle], plan.devices[handle + 1]
 
     def side(device: DevicePlan, word: str = "") -> str:
+        if device.share is not None:
+            return f"{device.share * 100:.0f} %"
         return f"{device.n_blocks}{word}" + (" and output" if device.has_output else "")
 
     tight = min(plan.devices, key=lambda d: d.free_bytes)
@@ -204,6 +212,52 @@ def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
     return f"{n_gpu_layers - 1} of {n_layer} + output"
 
 
+def experts_text(n_experts: int, n_layer: int, n_bytes: int) -> str:
+    """Whose experts stay with the processor: 'of 12 of 48 layers, 9.4 GiB in RAM'."""
+    if not n_experts:
+        return "none"
+    which = f"all {n_layer} layers" if n_experts < 0 else f"{n_experts} of {n_layer} layers"
+    return f"of {which}, {room_text(n_bytes)} in RAM"
+
+
+def folded_text(knobs: Knobs) -> str:
+    """What of the folded settings is not as it comes: 'tensor split · draft SmolLM2-135M'."""
+    parts = []
+    if knobs.split_mode != LAYER:
+        parts.append(f"{LABELS[knobs.split_mode].lower()} split" if knobs.split_mode != NONE
+                     else "no split")  # fmt: skip
+    if knobs.n_cpu_moe:
+        many = f"{knobs.n_cpu_moe} layers" if knobs.n_cpu_moe > 0 else "all layers"
+        parts.append(f"experts of {many} in RAM")
+    if knobs.draft is not None:
+        parts.append(f"draft {model_name(knobs.draft.path, knobs.draft.quantization)}")
+    if knobs.projector is not None:
+        parts.append("projector")
+    if knobs.extra_line.strip():
+        parts.append("extra arguments")
+    return " · ".join(parts)
+
+
+def more_remarks(knobs: Knobs, model: Model, checked: CheckedArguments) -> list[Note]:
+    """What is to be said of the folded settings beside the plan."""
+    found = []
+    in_ram = checked.keeps_cache_in_ram
+    if why := doubt(knobs.split_mode, model.architecture, cache_in_ram=in_ram):
+        found.append(
+            Note(
+                id="split-doubt",
+                severity=Severity.WARNING,
+                message=why,
+                detail="If it does, it can be started with layer split instead.",
+            )
+        )
+    found += [
+        Note(id="extra", severity=Severity.INFO, message=remark.message, detail=remark.hint)
+        for remark in checked.warnings
+    ]
+    return found
+
+
 def load_text(plan: Plan) -> str:
     """What Start will do, beside its button."""
     if not plan.fits:
@@ -237,6 +291,24 @@ def request_rows(request: LaunchRequest) -> list[tuple[str, str]]:
         rows.append(("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"))
     if knobs.n_parallel > 1:
         rows.append(("Requests", str(knobs.n_parallel)))
+    return rows + _more_rows(request)
+
+
+def _more_rows(request: LaunchRequest) -> list[tuple[str, str]]:
+    """The folded settings of a running engine that are not as they come."""
+    knobs = request.plan
+    rows = []
+    if knobs.split_mode != LAYER:
+        rows.append(("Split mode", knobs.split_mode))
+    if knobs.n_cpu_moe:
+        many = "all layers" if knobs.n_cpu_moe < 0 else f"{knobs.n_cpu_moe} layers"
+        rows.append(("Experts in RAM", many))
+    if knobs.draft is not None:
+        rows.append(("Draft model", model_name(knobs.draft.path, knobs.draft.quantization)))
+    if knobs.projector is not None:
+        rows.append(("Projector", knobs.projector.path.stem))
+    if request.extra_arguments:
+        rows.append(("Extra", shlex.join(request.extra_arguments)))
     return rows
 
 

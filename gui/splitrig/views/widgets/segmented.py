@@ -67,6 +67,10 @@ class Segmented(QFrame):
         button.setEnabled(not reason)
         button.setToolTip(reason)
 
+    def set_choice_visible(self, index: int, *, visible: bool) -> None:
+        """Show a choice or leave it out."""
+        self._group.button(index).setVisible(visible)
+
     @Slot(int)
     def _on_clicked(self, index: int) -> None:
         if index != self._last:

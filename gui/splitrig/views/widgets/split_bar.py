@@ -56,6 +56,7 @@ class SplitBar(QWidget):
         self._fit: tuple[int, int] | None = None
         self._fit_known = False
         self._closed = ""
+        self._within = False
         self._handles: list[SplitHandle] = []
         self._current = 0
         self._undo: tuple[float, ...] = ()
@@ -119,6 +120,12 @@ class SplitBar(QWidget):
         self._descriptions = tuple(texts)
         if not any(h.held for h in self._handles):
             self._announce()
+
+    def set_within(self, *, within: bool) -> None:
+        """The shares are of every layer, so that no layer is counted."""
+        if within != self._within:
+            self._within = within
+            self.update()
 
     def close_with(self, reason: str) -> None:
         """Take the handles away because of `reason`; empty gives them back."""
@@ -278,6 +285,7 @@ class SplitBar(QWidget):
             fit_known=self._fit_known and bool(self._handles),
             current=self._current,
             focused=any(h.hasFocus() for h in self._handles),
+            within=self._within,
         )
         if self._closed:
             paint_closed(self, self._theme, picture)

@@ -32,6 +32,7 @@ class BarPicture:
         fit_known: The fit track can be drawn.
         current: The handle the fit track is about.
         focused: A handle has the focus.
+        within: Every layer is divided; none is counted.
     """
 
     numbers: tuple[int, ...]
@@ -41,6 +42,7 @@ class BarPicture:
     fit_known: bool
     current: int
     focused: bool
+    within: bool = False
 
     @property
     def output_card(self) -> int:
@@ -73,7 +75,8 @@ def paint_bar(
             else:
                 painter.fillRect(part, fill)
         _paint_card_text(painter, theme, picture, index, area)
-    _paint_ticks(painter, theme, picture, width, origin.y())
+    if not picture.within:
+        _paint_ticks(painter, theme, picture, width, origin.y())
     if picture.fit_known:
         _paint_track(painter, theme, picture, width, track_top_px)
 
@@ -105,6 +108,8 @@ def _paint_card_text(
     blocks = count - int(has_output)
     long_text = f"{blocks} + output" if has_output else _layers(count)
     short_text = f"{blocks} + out" if has_output else str(count)
+    if picture.within:
+        long_text, short_text = "of every layer", "of each"
     room = area.width()
     note = QFontMetricsF(theme.font("axis"))
     needs = CHIP_PX + 32 + max(note.horizontalAdvance(long_text), 34)
@@ -133,7 +138,7 @@ def _paint_card_text(
         return
     painter.drawText(QRectF(left, area.top() + 8, room_for_text, 16), flags, percent)
     if note.horizontalAdvance(text) > room_for_text:
-        text = str(count)
+        text = "" if picture.within else str(count)
     painter.setFont(theme.font("axis"))
     painter.setPen(theme.colour("muted"))
     painter.drawText(QRectF(left, area.top() + 25, room_for_text, 14), flags, text)
