@@ -24,7 +24,7 @@ import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import log_name, model_stem
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.errors import EngineMissingError, SplitRigError, StoreError
 from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from splitrig.core.chat import Answer, ChatOptions, Message
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
+    from splitrig.core.lending import LendStatus
     from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
+    from splitrig.core.remote import RemoteEndpoint
     from splitrig.services.engines.engines import DevicesFound
     from splitrig.services.engines.line_feed import EngineLogLines
     from splitrig.services.engines.meter import EngineMetered
@@ -75,6 +77,7 @@ class Desktop(QObject):
         window: The main window.
         rig: Readings of the cards.
         engine: The engine.
+        remote: Cards of other machines.
         models: Reads model files.
         chat: Talks to the engine.
     """
@@ -91,7 +94,9 @@ class Desktop(QObject):
         self.last_answer: Answer | None = None
         self.answers_ended = 0
         self._token_seen = False
+        self._told_missing = ""
         self._metered: dict[int, EngineRates] = {}
+        self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
         self._settings, store_error = self._load_settings()
@@ -148,11 +153,15 @@ class Desktop(QObject):
         self._build_pages()
         self._wire_rig()
         self._wire_engine()
+        self._wire_remote()
         self._wire_chat()
+        self._wire_builds()
         self._wire_rest()
         self._start_sampler(demo=demo)
         self._open_first_model(model)
+        self.builds.sweep()
         self.pump.start()
+        self._look_at_remotes()
         self._orphans.look()
         self.launch_page.show_environment(notes_for_all()[0])
         # What is here now stays; without this every full collection goes through it for 50 ms.
@@ -164,6 +173,7 @@ class Desktop(QObject):
         from splitrig.bridge.engine import EngineBridge
         from splitrig.bridge.models import ModelsBridge
         from splitrig.bridge.pump import Pump
+        from splitrig.bridge.remote import RemoteBridge
         from splitrig.bridge.rig import RigBridge
         from splitrig.core.verify import FirstReadings
         from splitrig.services.chat.client import ChatClient
@@ -184,6 +194,7 @@ class Desktop(QObject):
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
+        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.pump.listen(OrphansFound, self._on_orphans)
@@ -206,7 +217,7 @@ class Desktop(QObject):
         self.chat_page = ChatPage(theme, side=self.side)
         self.logs_page = LogsPage(theme)
         self.logs_page.set_report_facts(report_facts())
-        self.settings_page = SettingsPage(theme, self._settings)
+        self.settings_page = SettingsPage(theme, self._settings, addresses=self.remote.addresses)
         self.window.fill_page("launch", self.launch_page)
         self.window.fill_page("chat", self.chat_page)
         self.window.fill_page("logs", self.logs_page)
@@ -265,6 +276,21 @@ class Desktop(QObject):
         self.models.store_listed.connect(self.launch_page.editor.model.offer_stored)
         launch.stored_chosen.connect(lambda model: self.models.read(model.path, model.name))
 
+    def _wire_remote(self) -> None:
+        remote, launch = self.remote, self.launch_page.remote
+        remote.looking.connect(launch.show_looking)
+        remote.looked.connect(launch.show_server)
+        launch.look_wanted.connect(remote.look)
+        launch.added.connect(self._on_remote_added)
+        launch.removed.connect(self._on_remote_removed)
+        self.engine.engines_changed.connect(remote.show_engines)
+        lend = self.settings_page.lend
+        lend.lend_wanted.connect(remote.lend)
+        lend.stop_wanted.connect(remote.stop_lending)
+        remote.lend_changed.connect(lend.show_status)
+        remote.lend_changed.connect(self._on_lent)
+        remote.lend_refused.connect(lend.show_error)
+
     def _wire_chat(self) -> None:
         chat, page = self.chat, self.chat_page
         page.send_requested.connect(self.ask)
@@ -278,6 +304,21 @@ class Desktop(QObject):
         chat.answer_finished.connect(self._on_answer_end)
         chat.answer_failed.connect(page.show_failed)
         chat.answer_failed.connect(self._on_answer_end)
+
+    def _wire_builds(self) -> None:
+        from splitrig.bridge.releases import ReleasesBridge
+        from splitrig.builds_wiring import wire_builds
+
+        self.builds = ReleasesBridge(
+            self.pump,
+            self.mailbox,
+            self._settings.engine.llama_server,
+            rig=lambda: self.rig.rig,
+            engine_runs=lambda: bool(self.engine.running),
+        )
+        wire_builds(self.builds, self.settings_page.builds)
+        self.builds.changed.connect(self._on_builds_changed)
+        self.launch_page.builds_requested.connect(self._on_builds_wanted)
 
     def _wire_rest(self) -> None:
         self.settings_page.changed.connect(self._on_settings)
@@ -311,11 +352,13 @@ class Desktop(QObject):
             return
         self._client.close()
         self._fleet.close()
+        self.remote.close()
         self._engines.close()
         self._orphans.close()
         if self._sampler is not None:
             self._sampler.close()
         self.models.close()
+        self.builds.close()
         self.pump.stop()
 
     def _start_sampler(self, *, demo: bool) -> None:
@@ -412,14 +455,84 @@ class Desktop(QObject):
         from splitrig.core.devices import backend_of
 
         self.launch_page.show_engine_found(found.kind, found.build, found.error)
+        if found.kind is EngineKind.LLAMA_CPP:
+            self._show_lendable(found)
+        if found.error is None and self.window.notice.title == self._told_missing != "":
+            self._told_missing = ""
+            self.window.notice.hide()
         if found.kind is not self.launch_page.planner.engine:
             return
         backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
         demo = self.rig.rig is not None and self.rig.rig.demo
         self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
+        names = {match.gpu_id: match.device.name for match in found.device_map.matches}
+        self.launch_page.show_device_names(names)
         self.launch_page.show_backends(backends)
-        if found.error is not None and self.window.current_page != "launch":
-            self.window.show_error(found.error)  # there it stands beside the engine's name
+        # there it stands beside the engine's name, and here beside the build's
+        pages = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
+        if found.error is not None and self.window.current_page not in pages:
+            self._show_engine_error(found.error)
+
+    def _show_engine_error(self, error: SplitRigError) -> None:
+        """Why an engine cannot be used; where there is none at all, with the way to one."""
+        if not isinstance(error, EngineMissingError):
+            self.window.show_error(error)
+            return
+        self._told_missing = error.message
+        self.window.show_notice(
+            "danger",
+            error.message,
+            error.hint,
+            action="Get llama.cpp",
+            on_action=self._on_builds_wanted,
+        )
+
+    # Other machines
+
+    def _show_lendable(self, found: DevicesFound) -> None:
+        """Offer what llama.cpp sees of this machine's cards to be lent."""
+        from splitrig.views.settings.lend_panel import LendChoice
+
+        matches = found.device_map.matches
+        self._lendable = {match.gpu_id: match.device.name for match in matches}
+        choices = [LendChoice(m.device.name, m.device.description) for m in matches]
+        self.settings_page.lend.show_devices(choices)
+        self._on_lent(self.remote.lend_status)
+
+    def _look_at_remotes(self) -> None:
+        """Offer the machines of earlier starts, and look at them."""
+        from splitrig.core.errors import EngineError
+        from splitrig.core.remote import RemoteEndpoint
+
+        known = []
+        for text in self._settings.remote_endpoints:
+            try:
+                known.append(RemoteEndpoint.parse(text))
+            except EngineError as error:  # written into the file by hand
+                self.window.show_error(error)
+        self.launch_page.remote.show_known(known)
+        self.remote.look(known)
+
+    @Slot(object)
+    def _on_remote_added(self, endpoint: RemoteEndpoint) -> None:
+        self._keep(self._settings.with_remote(str(endpoint)))
+
+    @Slot(object)
+    def _on_remote_removed(self, endpoint: RemoteEndpoint) -> None:
+        self.remote.forget(endpoint)
+        self._keep(self._settings.without_remote(str(endpoint)))
+
+    def _keep(self, settings: Settings) -> None:
+        """Remember what was chosen outside the settings page."""
+        self._settings = settings
+        self.settings_page.show_settings(settings)
+        self._save_settings()
+
+    @Slot(object)
+    def _on_lent(self, status: LendStatus) -> None:
+        """Cards that are lent are marked where the next start is chosen."""
+        names = status.request.devices if status.phase.active and status.request else ()
+        self.launch_page.show_lent([i for i, name in self._lendable.items() if name in names])
 
     # Models and engine
 
@@ -592,9 +705,22 @@ class Desktop(QObject):
             self._sampler.interval_s = settings.telemetry.interval_s
         self._fleet.use(settings.engine)
         if settings.engine != before.engine:
-            self._engines.use(settings.engine)
-            if self.rig.rig is not None:
-                self._on_cards_changed(self.rig.rig)
+            self.builds.choose(settings.engine.llama_server)
+            self._on_builds_changed()
+
+    # llama.cpp builds
+
+    @Slot()
+    def _on_builds_changed(self) -> None:
+        """Engines came, went or were chosen: look for them anew, and ask the one in use."""
+        self._engines.use(self._settings.engine)
+        if self.rig.rig is not None:
+            self._on_cards_changed(self.rig.rig)
+
+    @Slot()
+    def _on_builds_wanted(self) -> None:
+        self.window.show_page("settings")
+        self.settings_page.show_builds()
 
     def _save_settings(self) -> None:
         try:

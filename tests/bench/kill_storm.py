@@ -22,6 +22,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "gui"), str(ROOT)]
 
+from tests.bench.kill_engines import Start, engines  # noqa: E402
 from tests.bench.kill_trees import trees  # noqa: E402
 
 from splitrig.core.orphan import RunAbout  # noqa: E402 - after the path is set
@@ -56,15 +57,18 @@ class Round:
     left: tuple[str, ...]
 
 
-def program(command: list[str], env: dict[str, str], folder: Path, go: int) -> None:
-    """What is killed: it starts an engine, then looks after it until it dies."""
-    os.write(go, b"go")
-    process = launch_recorded(
-        command, env, lambda _lines: None, about=RunAbout(kind="storm"), folder=folder
-    )
-    while True:
-        process.poll()
-        time.sleep(0.05)
+def launched(command: list[str], library_path: str) -> Start:
+    """Starts a command as engines are, then looks after it."""
+
+    def start(folder: Path) -> None:
+        about = RunAbout(kind="storm")
+        env = {**os.environ, "LD_LIBRARY_PATH": library_path}
+        process = launch_recorded(command, env, lambda _lines: None, about=about, folder=folder)
+        while True:
+            process.poll()
+            time.sleep(0.05)
+
+    return start
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:
@@ -86,7 +90,7 @@ def victims(program_pid: int, *, half_too: bool) -> list[int]:
     return found
 
 
-def one_round(number: int, kind: str, command: list[str], folder: Path) -> Round:
+def one_round(number: int, kind: str, start: Start, folder: Path) -> Round:
     """Start, kill, wait until everything is gone."""
     mark = f"{os.getpid()}-{number}"
     at_s, half_too = random.uniform(0, LATEST_S), number % 2 == 1
@@ -94,7 +98,9 @@ def one_round(number: int, kind: str, command: list[str], folder: Path) -> Round
     pid = os.fork()
     if pid == 0:
         try:
-            program(command, {**os.environ, MARK: mark}, folder, go)
+            os.environ[MARK] = mark
+            os.write(go, b"go")
+            start(folder)
         finally:
             os._exit(1)
     os.read(started, 2)
@@ -128,10 +134,13 @@ def storm(rounds: int, seed: int) -> list[Round]:
         raise RuntimeError("The demo model is missing; run ./run --setup first.")
     server = find_llama_server()
     random.seed(seed)
-    kinds = list(trees(server.path, model).items())
-    os.environ |= {"LD_LIBRARY_PATH": server.environment().get("LD_LIBRARY_PATH", "")}
+    library_path = server.environment().get("LD_LIBRARY_PATH", "")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) / "running"
+        folder.mkdir()
+        plain = trees(server.path, model).items()
+        kinds = [(kind, launched(command, library_path)) for kind, command in plain]
+        kinds += engines(model, Path(name)).items()
         done = [one_round(n, *kinds[n // 2 % len(kinds)], folder) for n in range(rounds)]
         orphans = find_orphans(folder)
         if orphans or any(folder.iterdir()):

@@ -12,11 +12,12 @@ from splitrig.cli.table import table
 from splitrig.core.engine import EngineDevice
 from splitrig.core.engine_choice import Choice, choose_asset, newest_choice
 from splitrig.core.engine_fit import Machine
+from splitrig.core.engine_install import Progress, Step
 from splitrig.core.engine_release import Asset, BuildBackend, Release
 from splitrig.core.errors import EngineError
 from splitrig.core.units import MISSING, number_text, size_text
 from splitrig.services.engines import installed as store
-from splitrig.services.engines.install import Outcome, Progress, Step, install
+from splitrig.services.engines.install import Outcome, install
 from splitrig.services.engines.known import KnownEngine, Look, known_engines, look_at
 from splitrig.services.engines.machine import this_machine
 from splitrig.services.engines.releases import API, Releases
@@ -100,7 +101,7 @@ def _engine_json(engine: KnownEngine, look: Look) -> dict[str, Any]:
         "build": look.build,
         "chosen": engine.chosen,
         "used": engine.used,
-        "devices": [asdict(device) for device in look.devices],
+        "devices": [asdict(device) for device in look.devices or ()],
         "error": None if look.error is None else look.error.message,
     }
 
@@ -113,7 +114,7 @@ def _engines_text(engines: list[tuple[KnownEngine, Look]]) -> str:
             "*" if engine.used else "",
             engine.id or engine.source.value,
             look.build or MISSING,
-            _devices_text(look.devices) if look.error is None else look.error.message,
+            _devices_text(look.devices or ()) if look.error is None else look.error.message,
             str(engine.path),
         )
         for engine, look in engines

@@ -344,7 +344,7 @@ def _say_text(status: EngineStatus) -> None:
             ):
                 actual = status.actual[name]
                 print(
-                    f"  {device.name}: {device.n_layers} layers, weights "
+                    f"  {device.name}: {status.layers.get(name, device.n_layers)} layers, weights "
                     f"{mib_text(actual.model_bytes)} MiB, KV cache {mib_text(actual.kv_bytes)} MiB"
                 )
             if held := placement_text(status):

@@ -92,6 +92,13 @@ def newest_choice(
     return min(reversed(choices), key=lambda choice: _rank(order, choice.asset.backend))
 
 
+def take_instead(choice: Choice, asset: Asset) -> Choice:
+    """Another build of the same release, `asset`, instead of the best one."""
+    offered = [choice.asset, *choice.alternatives]
+    reason = f"{title(asset)} instead of {title(choice.asset)}."
+    return _chosen(choice.release, offered, asset, reason)
+
+
 def _rank(order: list[BuildBackend], backend: BuildBackend) -> int:
     return order.index(backend) if backend in order else len(order)
 

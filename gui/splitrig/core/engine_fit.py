@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from splitrig.core.engine_release import Asset, BuildBackend
 from splitrig.core.gpu import GpuInfo, Vendor
+from splitrig.core.words import counted
 
 Version = tuple[int, ...]
 
@@ -62,12 +63,7 @@ class Machine:
     @property
     def cards_text(self) -> str:
         """The cards in words, equal ones counted: `2 × RTX 3090 and RTX 4090`."""
-        names = [card.short_name for card in self.cards]
-        counted = [
-            name if names.count(name) == 1 else f"{names.count(name)} × {name}"
-            for name in dict.fromkeys(names)
-        ]
-        return " and ".join(filter(None, [", ".join(counted[:-1]), *counted[-1:]]))
+        return counted([card.short_name for card in self.cards])
 
 
 def machine_cards(gpus: Sequence[GpuInfo]) -> tuple[GpuInfo, ...]:

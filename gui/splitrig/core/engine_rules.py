@@ -60,6 +60,8 @@ class EngineRules:
         one_cache_type: Keys and values of the KV cache have the same type.
         lends: It can use cards that the processor lends, as on the demo rig.
         no_network: Why it must not be opened to other machines; empty where it may.
+        no_remote: Why it cannot use cards of other machines over llama.cpp's RPC; empty where it
+            can.
         only_on: The one system it runs on, as `sys.platform`; empty for all.
     """
 
@@ -75,6 +77,7 @@ class EngineRules:
     one_cache_type: bool = False
     lends: bool = True
     no_network: str = ""
+    no_remote: str = ""
     only_on: str = ""
 
     @property
@@ -97,17 +100,21 @@ RULES = {
     EngineKind.LLAMA_CPP_PYTHON: EngineRules(
         kind=EngineKind.LLAMA_CPP_PYTHON,
         says="reads GGUF files, splits by layers, from Python",
+        no_remote="llama.cpp's own server uses cards of other machines, and notices when one is "
+        "lost; choose it for them.",
         knobs=frozenset(Knob) - {Knob.REQUESTS},
         refusals=((Knob.REQUESTS, _ALONE),),
     ),
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
         says="reads GGUF files and its own models, splits by layers",
+        no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
         kind=EngineKind.OLLAMA_ATTACHED,
         says="a server that already runs",
+        no_remote="Whoever started this Ollama chose its cards.",
         ratio=Ratio.NONE,
         no_ratio="This Ollama was started by somebody else, who chose its cards and their shares.",
         picks_cards=False,
@@ -123,6 +130,7 @@ RULES = {
     EngineKind.VLLM: EngineRules(
         kind=EngineKind.VLLM,
         says="Hugging Face folders, tensor and pipeline parallel",
+        no_remote="vLLM joins machines with Ray, not with llama.cpp's RPC.",
         ratio=Ratio.STAGES,
         reads=Reads.FOLDER,
         split_modes=("tensor", "pipeline"),

@@ -38,6 +38,10 @@ class EngineError(SplitRigError):
     """An engine could not be found, started or reached."""
 
 
+class EngineMissingError(EngineError):
+    """No engine of this kind was found at all; the window offers to get one."""
+
+
 class ChatError(SplitRigError):
     """A request to a running engine failed."""
 

@@ -65,10 +65,15 @@ class GpuInfo:
     @property
     def short_name(self) -> str:
         """The name an owner uses: 'RTX 4090', without vendor and product line."""
-        name = self.name
-        for prefix in ("NVIDIA ", "AMD ", "Intel(R) ", "GeForce ", "Radeon "):
-            name = name.removeprefix(prefix)
-        return name if name[:1].isalpha() or name[:1].isdigit() else self.name
+        return short_card_name(self.name)
+
+
+def short_card_name(full: str) -> str:
+    """'RTX 4090' for 'NVIDIA GeForce RTX 4090'."""
+    name = full
+    for prefix in ("NVIDIA ", "AMD ", "Intel(R) ", "GeForce ", "Radeon "):
+        name = name.removeprefix(prefix)
+    return name if name[:1].isalpha() or name[:1].isdigit() else full
 
 
 def names_among(gpus: Collection[GpuInfo]) -> dict[str, str]:

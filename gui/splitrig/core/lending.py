@@ -73,6 +73,20 @@ class LendStatus:
     failure: Failure | None = None
 
 
+def state_text(status: LendStatus) -> str:
+    """What the server that lends is doing, in a few words."""
+    match status.phase:
+        case LendPhase.LISTENING:
+            return f"listening at {status.endpoint}"
+        case LendPhase.SERVING:
+            return f"in use by {status.client or 'an engine'}, at {status.endpoint}"
+        case LendPhase.STOPPED:
+            return "not lent"
+        case LendPhase.FAILED:
+            return "ended"
+    return f"{status.phase.value} …"
+
+
 class LendTrouble(StrEnum):
     """What an error line of the server is about."""
 

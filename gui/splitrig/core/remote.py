@@ -13,7 +13,7 @@ from splitrig.core.plan import PlanDevice
 DEFAULT_PORT = 50052
 """What `ggml-rpc-server` listens on if it is not told otherwise (tools/rpc/rpc-server.cpp)."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?", re.IGNORECASE)
-_WAY_OUT = "Write HOST:PORT, several with commas, as in 192.168.1.7:50052."
+_WAY_OUT = "Write HOST:PORT, as in 192.168.1.7:50052."
 
 
 class Reach(StrEnum):
@@ -206,6 +206,8 @@ class RemoteState(StrEnum):
     """Something else answers there."""
     UNKNOWN_PROTOCOL = "unknown protocol"
     """An RPC server whose protocol is too old or too new to be asked."""
+    OTHER_PROTOCOL = "other protocol"
+    """It could be asked, but this machine's engine speaks another version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,11 +270,18 @@ class RemoteUse:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def engine_use(chosen: Sequence[RemoteCard], servers: Sequence[RemoteServer]) -> RemoteUse:
+def engine_use(
+    chosen: Sequence[RemoteCard], servers: Sequence[RemoteServer], *, first: int = 0
+) -> RemoteUse:
     """Which servers to name, and what the engine will call the cards chosen.
 
     The engine numbers the devices of all servers through, in the order of `--rpc`, whether they
     are used or not (`ggml_backend_rpc_add_server`).
+
+    Args:
+        chosen: The cards to use.
+        servers: What is known of their servers.
+        first: Devices of a server that is named before these.
 
     Raises:
         EngineError: A card's server cannot be used, or two names mean the same server.
@@ -281,7 +290,6 @@ def engine_use(chosen: Sequence[RemoteCard], servers: Sequence[RemoteServer]) ->
     order = list(dict.fromkeys(card.endpoint for card in chosen))
     names: dict[str, str] = {}
     seen: dict[tuple[str, int], RemoteEndpoint] = {}
-    first = 0
     for endpoint in order:
         server = by_endpoint.get(endpoint)
         if server is None or not server.usable:

@@ -1,8 +1,16 @@
 """What is said of remote cards: warnings, and the figures of a server as text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from splitrig.core.remote import Protocol, Reach, RemoteCard, RemoteLink, RemoteServer, reach_of
+from splitrig.core.remote import (
+    Protocol,
+    Reach,
+    RemoteCard,
+    RemoteLink,
+    RemoteServer,
+    RemoteState,
+    reach_of,
+)
 from splitrig.core.remote_cost import LinkCost
 from splitrig.core.units import MISSING, gib_text, number_text
 
@@ -46,6 +54,29 @@ def protocol_warning(server: RemoteServer, engine: Protocol | None) -> str:
         f"{server.endpoint} speaks protocol {server.protocol}, this machine's engine {engine}: "
         "use the same llama.cpp on both."
     )
+
+
+def judged(server: RemoteServer, engine: Protocol | None) -> RemoteServer:
+    """The server, not usable where an engine that speaks `engine` could not talk to it."""
+    warning = protocol_warning(server, engine)
+    if not warning or not server.usable:
+        return server
+    message, _, hint = warning.partition(": ")
+    return replace(
+        server,
+        state=RemoteState.OTHER_PROTOCOL,
+        message=f"{message}.",
+        hint=f"{hint[:1].upper()}{hint[1:]}",
+    )
+
+
+def short_link_text(link: RemoteLink) -> str:
+    """`0.31 ms · 110 MB/s`: latency and the slower way; empty where nothing was measured."""
+    rates = [rate for rate in (link.up_mb_s, link.down_mb_s) if rate is not None]
+    parts = [f"{latency_text(link.latency_ms)} ms"] if link.latency_ms is not None else []
+    if rates:
+        parts.append(f"{rate_text(min(rates))} MB/s")
+    return " · ".join(parts)
 
 
 def link_text(link: RemoteLink) -> str:

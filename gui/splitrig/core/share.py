@@ -24,15 +24,8 @@ def is_open(host: str) -> bool:
 
 
 def own_address(host: str) -> str:
-    """Where this machine itself finds an engine that listens on `host`, for a URL.
-
-    One that listens on a single address of the network does not answer on loopback.
-    """
-    if host == EVERYWHERE:
-        return LOOPBACK
-    if ":" in host:
-        return "[::1]" if host == "::" else f"[{host.strip('[]')}]"
-    return host
+    """Where this machine itself reaches an engine that listens on `host`."""
+    return LOOPBACK if host in (EVERYWHERE, "localhost") else host
 
 
 def network_urls(host: str, port: int, addresses: Sequence[str]) -> tuple[str, ...]:

@@ -27,6 +27,15 @@ def number_text(value: float | None, decimals: int = 0) -> str:
     return text
 
 
+def rate_text(bytes_s: float) -> str:
+    """Bytes a second with the decimal unit that lines are sold in: `84.1 MB/s`, `312 kB/s`."""
+    if bytes_s >= 999.95e6:
+        return f"{number_text(bytes_s / 1e9, 1)} GB/s"
+    if bytes_s >= 999.5e3:
+        return f"{number_text(bytes_s / 1e6, 1)} MB/s"
+    return f"{number_text(bytes_s / 1e3)} kB/s"
+
+
 def size_text(n_bytes: int | None) -> str:
     """Bytes with the unit that reads best: `18.4 GiB`, `93.8 MiB`, `512 B`."""
     if n_bytes is None:

@@ -2,11 +2,13 @@
 
 import pytest
 from launch_samples import make_model, make_rig
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.environment import inherited_notes
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.plan import Plan
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.theme import Theme
@@ -113,6 +115,26 @@ def test_an_engine_that_is_not_there_says_what_to_do(page: LaunchPage) -> None:
     assert row.notes.text() == "It is not installed. Install it."
     assert page.editor.words.text() == "It is not installed."
     assert not page.editor.start.isEnabled()
+
+
+def test_where_no_llama_cpp_is_there_is_a_way_to_one(page: LaunchPage, qtbot: QtBot) -> None:
+    row = page.editor.model.engine
+    assert not row.get.isVisible()
+    missing = EngineMissingError("No llama-server was found.", "Get one.")
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, missing)
+    assert row.get.isVisible()
+    with qtbot.waitSignal(page.builds_requested):
+        QTest.mouseClick(row.get, Qt.MouseButton.LeftButton)
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, EngineError("It does not start."))
+    assert not row.get.isVisible()
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b11118", None)
+    assert not row.get.isVisible()
+
+
+def test_other_engines_are_not_got_there(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, None, EngineMissingError("No ollama was found."))
+    assert not page.editor.model.engine.get.isVisible()
 
 
 def test_news_of_another_engine_change_nothing(page: LaunchPage) -> None:

@@ -21,6 +21,7 @@ from splitrig.core.units import MIB
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import MOST_ENGINES, Fleet
 from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.rpc_server import lend_with
 from splitrig.services.mailbox import Mailbox
 
 RIG = Rig(time_s=0)
@@ -129,20 +130,24 @@ def test_two_engines_run_side_by_side_and_end_one_by_one(
     assert psutil.Process().children(recursive=True) == []
 
 
-def test_an_rpc_server_is_not_shared_by_two_engines(
-    watch: Callable[..., Watched], fake: Path
-) -> None:
-    watched = watch(fake, FAKE_MODE="ready")
-    request, plan = planned(1.0, names=("RPC0",))
-    request = replace(request, rpc=("127.0.0.1:50052",))
-    watched.fleet.start(request, plan, RIG)
-    watched.wait(1, Phase.READY)
-    with pytest.raises(EngineError, match=r"127\.0\.0\.1:50052 serves another engine"):
+@pytest.mark.engine
+def test_an_rpc_server_is_not_shared_by_two_engines(watch: Callable[..., Watched]) -> None:
+    watched = watch()
+    lender = lend_with(watched.engines.llama_server(), 1, lambda _lines: None)
+    try:
+        request, plan = planned(1.0, names=("RPC0",))
+        request = replace(request, rpc=(lender.endpoint,))
         watched.fleet.start(request, plan, RIG)
-    watched.fleet.stop(1)
-    watched.wait(1, Phase.STOPPED)
-    watched.fleet.start(request, plan, RIG)
-    watched.wait(1, Phase.READY)
+        watched.wait(1, Phase.READY)
+        with pytest.raises(EngineError, match=f"{lender.endpoint} serves another engine"):
+            watched.fleet.start(request, plan, RIG)
+        watched.fleet.stop(1)
+        watched.wait(1, Phase.STOPPED)
+        watched.fleet.start(request, plan, RIG)
+        watched.wait(1, Phase.READY)
+        watched.fleet.close()
+    finally:
+        lender.stop()
 
 
 def test_there_is_a_bound_and_all_end_at_once(watch: Callable[..., Watched], fake: Path) -> None:

@@ -23,6 +23,7 @@ from tests.services.net.file_server import serving
 
 from splitrig.core.engine_choice import Choice
 from splitrig.core.engine_fit import Machine
+from splitrig.core.engine_install import Progress, Step
 from splitrig.core.errors import (
     ArchiveError,
     BrokenOffError,
@@ -34,7 +35,7 @@ from splitrig.core.errors import (
 )
 from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.services.engines import installed as store
-from splitrig.services.engines.install import Outcome, Progress, Step, install
+from splitrig.services.engines.install import Outcome, install
 from splitrig.services.engines.installed import engines_dir, installed
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.engines.releases import Releases
@@ -184,7 +185,11 @@ def test_a_download_that_broke_goes_on_the_next_time(github: GitHub) -> None:
     assert left() == {
         f".downloads/{choice.asset.name}.part", f".downloads/{choice.asset.name}.part.json"
     }  # fmt: skip
-    install(choice)
+    told: list[Progress] = []
+    install(choice, on_progress=told.append)
+    # what was here before counts as done, and not as fetched
+    assert told[-1].done_bytes == choice.size_bytes
+    assert told[-1].fetched_bytes == choice.size_bytes - 300_000
     assert github.sent("b7", choice.asset.name) == choice.asset.size_bytes
     assert {n.split("/")[0] for n in left()} == {"b7-cpu"}
 

@@ -115,3 +115,14 @@ def test_one_in_use_under_another_name_stays(root: Path, tmp_path: Path) -> None
     (tmp_path / "link").symlink_to(engine.path.parent)
     with pytest.raises(EngineError, match="is in use"):
         remove("b7-cpu", in_use=[tmp_path / "link" / store.SERVER], root=root)
+
+
+def test_the_size_of_a_build_is_that_of_its_files(root: Path) -> None:
+    engine = make(root, "b7-cpu")
+    folder = engine.path.parent
+    before = store.size_bytes(folder)
+    (folder / "lib").mkdir()
+    (folder / "lib" / "libllama.so.1").write_bytes(bytes(5000))
+    (folder / "lib" / "libllama.so").symlink_to("libllama.so.1")
+    assert store.size_bytes(folder) == before + 5000
+    assert store.size_bytes(root / "none") == 0

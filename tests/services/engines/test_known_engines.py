@@ -7,10 +7,12 @@ import pytest
 from tests.services.engines.release_server import script
 from tests.services.engines.test_installed import make
 
+from splitrig.core.engine_build import Source
 from splitrig.services.engines import llama_server
 from splitrig.services.engines.installed import engines_dir
-from splitrig.services.engines.known import Source, known_engines, look_at
+from splitrig.services.engines.known import known_engines, look_at
 from splitrig.services.engines.llama_server import find_llama_server
+from splitrig.services.engines.probe import ProbeCancelledError
 
 if sys.platform == "win32":
     pytest.skip("the engine package and the scripts here are for Linux", allow_module_level=True)
@@ -90,4 +92,17 @@ def test_versions_of_both_kinds_are_read() -> None:
     downloaded("b10400-cpu")
     look = look_at(known_engines()[0])
     assert look.build == "b10400"
-    assert [d.name for d in look.devices] == ["Vulkan0"]
+    assert [d.name for d in look.devices or ()] == ["Vulkan0"]
+
+
+def test_it_need_not_be_asked_for_its_cards() -> None:
+    downloaded("b10400-cpu")
+    look = look_at(known_engines()[0], for_devices=False)
+    assert (look.build, look.devices, look.error) == ("b10400", None, None)
+
+
+def test_asking_can_be_given_up(on_path: Path) -> None:
+    on_path.write_bytes(script(5, before="sleep 30"))
+    engine = next(e for e in known_engines() if e.source is Source.PATH)
+    with pytest.raises(ProbeCancelledError):
+        look_at(engine, cancelled=lambda: True)

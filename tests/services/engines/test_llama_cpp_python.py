@@ -181,3 +181,14 @@ def test_an_engine_killed_in_mid_run_is_a_failure(
     while psutil.Process().children(recursive=True):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_package_without_its_libraries_says_so(
+    watch: Watch, llama_cpp_python_env: LlamaCppPythonEnv
+) -> None:
+    watched = watch(settings=settings(llama_cpp_python_env))
+    request, plan = planned(3.0, 1.0)
+    watched.start(for_python(request), plan)
+    failed = watched.wait(Phase.FAILED, most_s=60)
+    assert failed.failure is not None
+    assert failed.failure.message.startswith("llama-cpp-python does not start: FileNotFoundError: ")

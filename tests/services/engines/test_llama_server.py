@@ -9,7 +9,7 @@ import pytest
 from tests.services.engines.conftest import model_file, planned
 
 from splitrig.core.engine import LaunchRequest
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.plan import PlanRequest
 from splitrig.services.engines import llama_server, probe
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
@@ -50,7 +50,7 @@ def test_without_the_package_the_one_on_path_is_used(
 ) -> None:
     monkeypatch.setattr(llama_server, "WHEEL", "no_such_package")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EngineError, match="No llama-server was found"):
+    with pytest.raises(EngineMissingError, match="No llama-server was found"):
         find_llama_server()
     on_path = script(tmp_path / "llama-server", "exit 0")
     assert find_llama_server().path == on_path

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +13,10 @@ from tests.services.net.file_server import serving
 
 from splitrig.core.engine_choice import Choice
 from splitrig.core.engine_fit import Machine
+from splitrig.core.engine_install import Progress, Step
 from splitrig.core.errors import CancelledError, EngineError
 from splitrig.services.engines import release_jobs
-from splitrig.services.engines.install import Progress, Step
-from splitrig.services.engines.installed import installed
+from splitrig.services.engines.installed import engines_dir, installed
 from splitrig.services.engines.release_jobs import (
     EngineRemoved,
     InstallEnded,
@@ -23,6 +24,7 @@ from splitrig.services.engines.release_jobs import (
     ReleasesListed,
 )
 from splitrig.services.mailbox import Mailbox
+from splitrig.services.net.http import Cancelled
 
 if sys.platform == "win32":
     pytest.skip("the scripts here are for Linux", allow_module_level=True)
@@ -50,7 +52,7 @@ class Window:
         raise AssertionError("no last word")
 
     def listed(self) -> Choice:
-        self.jobs.look(LINUX)
+        self.jobs.look(lambda _: LINUX)
         said = self.last_word()
         assert isinstance(said, ReleasesListed)
         assert said.choice is not None
@@ -81,6 +83,7 @@ def test_look_install_remove(window: Window) -> None:
     assert ended.outcome is not None
     assert installed() == (ended.outcome.engine,)
     assert {p.step for p in window.progress} == set(Step)
+    assert window.progress[-1].fetched_bytes == choice.size_bytes
     assert window.progress[-1].step is Step.TRY
     engine = ended.outcome.engine
     window.jobs.remove(engine.id, in_use=[engine.path])
@@ -107,7 +110,7 @@ def test_it_is_given_up_at_once(window: Window, github: GitHub) -> None:
     while not github.sent("b7", choice.asset.name):
         time.sleep(0.005)
     with pytest.raises(EngineError, match="Another engine is being fetched"):
-        window.jobs.look(LINUX)
+        window.jobs.look(lambda _: LINUX)
     begin = time.monotonic()
     window.jobs.cancel()
     ended = window.last_word()
@@ -129,7 +132,7 @@ def test_closing_the_window_ends_it(window: Window, github: GitHub) -> None:
 
 
 def test_a_list_without_a_build_for_this_machine(window: Window) -> None:
-    window.jobs.look(replace(LINUX, arch="riscv64"))
+    window.jobs.look(lambda _: replace(LINUX, arch="riscv64"))
     said = window.last_word()
     assert isinstance(said, ReleasesListed)
     assert [r.tag for r in said.releases] == ["b7"]
@@ -161,3 +164,31 @@ def test_an_error_of_ours_is_told_as_well(window: Window, monkeypatch: pytest.Mo
     assert ended.error is not None
     assert "an error in this program" in ended.error.message
     assert "ZeroDivisionError" in ended.error.details
+
+
+def test_what_a_crash_left_is_swept_away_before_the_first_job(window: Window) -> None:
+    left = engines_dir() / ".new-b6-cpu"
+    left.mkdir(parents=True)
+    (left / "llama-server").write_bytes(b"half")
+    window.jobs.sweep()
+    window.jobs.sweep()
+    choice = window.listed()
+    assert not left.exists()
+    window.jobs.install(choice)
+    assert isinstance(window.last_word(), InstallEnded)
+
+
+def test_the_machine_is_found_on_the_jobs_thread_and_can_be_given_up(window: Window) -> None:
+    asked: list[str] = []
+
+    def find(cancelled: Cancelled) -> Machine:
+        asked.append(threading.current_thread().name)
+        window.jobs.cancel()
+        assert cancelled()
+        raise CancelledError
+
+    window.jobs.look(find)
+    said = window.last_word()
+    assert isinstance(said, ReleasesListed)
+    assert isinstance(said.error, CancelledError)
+    assert asked == ["engine-releases"]

@@ -93,3 +93,24 @@ def test_an_address_that_is_not_ours_is_one_sentence(watch: Watch) -> None:
     failed = watched.wait(Phase.FAILED)
     assert failed.failure is not None
     assert "cannot be taken" in failed.failure.message
+
+
+@pytest.mark.parametrize("host", ["", "::1"])
+def test_what_is_no_ipv4_address_is_refused_before_anything_starts(watch: Watch, host: str) -> None:
+    watched = watch()
+    request, plan = planned(1.0, 1.0)
+    watched.start(replace(request, host=host), plan)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.message == f"'{host}' is no IPv4 address of this machine."
+
+
+@pytest.mark.skipif(not lan_addresses(), reason="this machine is on no network")
+def test_one_address_of_the_network_alone_is_watched_there(watch: Watch) -> None:
+    watched = watch()
+    request, plan = planned(1.0, 1.0)
+    host = lan_addresses()[0]
+    watched.start(replace(request, host=host), plan)
+    ready = watched.wait(Phase.READY)
+    assert (ready.url or "").startswith(f"http://{host}:")
+    assert reached(ready.url or "", ready.api_key or "") == 200

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+BLOCK = 64 * 1024
 CERTIFICATE = Path(__file__).with_name("self_signed.pem")
 """Made for these tests; nobody trusts it, which is what it is for."""
 
@@ -46,6 +47,7 @@ class FileServer:
         ranges: Whether it honours `Range`.
         if_range: Whether it honours `If-Range`.
         length: Whether it tells the length of a body.
+        pause_s: Waits so long after each block of a body, seconds: a slow line.
         stall_after: Every answer falls silent after so many bytes of its body.
         over: Set at the end: what is silent on purpose ends.
     """
@@ -59,6 +61,7 @@ class FileServer:
     ranges: bool = True
     if_range: bool = True
     length: bool = True
+    pause_s: float = 0.0
     stall_after: int | None = None
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -171,8 +174,12 @@ def send(handler: BaseHTTPRequestHandler, server: FileServer, served: Served) ->
     if server.stall_after is not None:
         ends.append(server.stall_after)
     count = min(ends)
-    handler.wfile.write(body[:count])
-    handler.wfile.flush()
-    server.sent[handler.path] = server.sent.get(handler.path, 0) + count
+    for begin in range(0, count, BLOCK):
+        part = body[begin : min(begin + BLOCK, count)]
+        handler.wfile.write(part)
+        handler.wfile.flush()
+        server.sent[handler.path] = server.sent.get(handler.path, 0) + len(part)
+        if server.pause_s:
+            server.over.wait(server.pause_s)
     if server.stall_after is not None and count < len(body):
         server.over.wait(30)

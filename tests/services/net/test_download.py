@@ -78,7 +78,9 @@ def test_a_later_call_goes_on_where_an_earlier_one_broke(
     assert left(tmp_path) == {"f.zip.part", "f.zip.part.json"}
     assert (tmp_path / "f.zip.part").read_bytes() == DATA[:2_000_000]
     seen: list[int] = []
-    download(wanted, tmp_path / "f.zip", on_bytes=seen.append, waits_s=())
+    starts: list[int] = []
+    download(wanted, tmp_path / "f.zip", on_start=starts.append, on_bytes=seen.append, waits_s=())
+    assert starts == [2_000_000]
     assert seen[0] > 2_000_000
     assert server.sent["/f.zip"] == len(DATA)
     assert left(tmp_path) == {"f.zip"}
@@ -166,7 +168,9 @@ def test_a_server_without_ranges_starts_over(
 ) -> None:
     server.ranges = False
     server.cuts = [1_000_000]
-    download(wanted, tmp_path / "f.zip", waits_s=NO_WAIT)
+    starts: list[int] = []
+    download(wanted, tmp_path / "f.zip", on_start=starts.append, waits_s=NO_WAIT)
+    assert starts == [0, 0]
     assert (tmp_path / "f.zip").read_bytes() == DATA
     assert server.sent["/f.zip"] == len(DATA) + 1_000_000
 

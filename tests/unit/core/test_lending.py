@@ -12,6 +12,7 @@ from splitrig.core.lending import (
     address_problem,
     explain_end,
     heard,
+    state_text,
     trouble_in,
 )
 from splitrig.core.remote import Protocol
@@ -113,3 +114,20 @@ def test_only_this_machine_is_lent_to_unless_more_is_meant() -> None:
     assert "could use and crash this one" in problem[0]
     assert address_problem(LendRequest(host="0.0.0.0")) is not None
     assert address_problem(LendRequest(host="192.168.1.7", on_network=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (LendStatus(), "not lent"),
+        (LendStatus(phase=LendPhase.STARTING), "starting …"),
+        (LendStatus(phase=LendPhase.LISTENING, endpoint="10.0.0.2:1"), "listening at 10.0.0.2:1"),
+        (LendStatus(phase=LendPhase.SERVING, endpoint="10.0.0.2:1", client="10.0.0.3"),
+         "in use by 10.0.0.3, at 10.0.0.2:1"),
+        (LendStatus(phase=LendPhase.SERVING, endpoint="10.0.0.2:1"),
+         "in use by an engine, at 10.0.0.2:1"),
+        (LendStatus(phase=LendPhase.FAILED), "ended"),
+    ],
+)  # fmt: skip
+def test_the_state_is_a_few_words(status: LendStatus, text: str) -> None:
+    assert state_text(status) == text

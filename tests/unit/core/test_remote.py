@@ -124,6 +124,8 @@ def test_the_engine_numbers_the_devices_of_all_servers_through() -> None:
     assert [use.names[card.id] for card in chosen] == ["RPC1", "RPC3", "RPC2"]
     assert len(use.names) == 3
     assert engine_use((), (one,)).rpc == ()
+    behind = engine_use(chosen, (one, two, three), first=2)
+    assert [behind.names[card.id] for card in chosen] == ["RPC3", "RPC5", "RPC4"]
 
 
 def test_two_names_of_one_server_are_refused() -> None:

@@ -14,9 +14,11 @@ from splitrig.core.remote_words import (
     RemoteRow,
     cost_text,
     exposure_warning,
+    judged,
     link_text,
     protocol_warning,
     server_rows,
+    short_link_text,
 )
 from splitrig.core.units import GIB
 
@@ -103,3 +105,29 @@ def test_a_server_that_never_answered_is_a_line_with_its_reason() -> None:
     (row,) = server_rows(off)
     assert (row.id, row.memory, row.link) == ("workshop:50052", "–", "–")
     assert (row.state, row.trouble, row.usable) == ("silent", "It is off. Switch it on.", False)
+
+
+def test_a_server_of_another_protocol_cannot_be_used() -> None:
+    card = RemoteCard(endpoint=ENDPOINT, number=0, total_bytes=GIB, free_bytes=GIB)
+    server = RemoteServer(
+        endpoint=ENDPOINT, state=RemoteState.FREE, protocol=Protocol(5, 0, 0), cards=(card,)
+    )
+    wrong = judged(server, Protocol(4, 0, 3))
+    assert (wrong.state, wrong.usable) == (RemoteState.OTHER_PROTOCOL, False)
+    assert wrong.message == "workshop:50052 speaks protocol 5.0.0, this machine's engine 4.0.3."
+    assert wrong.hint == "Use the same llama.cpp on both."
+    assert wrong.cards == (card,)
+    assert judged(server, Protocol(5, 1, 0)) is server
+    assert judged(server, None) is server
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        (RemoteLink(), ""),
+        (RemoteLink(latency_ms=0.4), "0.40 ms"),
+        (RemoteLink(latency_ms=0.4, up_mb_s=112.0, down_mb_s=9.87), "0.40 ms · 9.9 MB/s"),
+    ],
+)
+def test_a_link_in_short_has_the_slower_way(link: RemoteLink, text: str) -> None:
+    assert short_link_text(link) == text

@@ -1,6 +1,6 @@
 import pytest
 
-from splitrig.core.units import GIB, MIB, gib_text, mib_text, number_text, size_text
+from splitrig.core.units import GIB, MIB, gib_text, mib_text, number_text, rate_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,19 @@ def test_bytes_in_gib_and_mib() -> None:
 )
 def test_sizes_take_the_unit_that_reads_best(n_bytes: int | None, text: str) -> None:
     assert size_text(n_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("bytes_s", "text"),
+    [
+        (0, "0 kB/s"),
+        (312_400, "312 kB/s"),
+        (999_499, "999 kB/s"),
+        (999_500, "1.0 MB/s"),
+        (84_120_000, "84.1 MB/s"),
+        (999_940_000, "999.9 MB/s"),
+        (1_250_000_000, "1.2 GB/s"),
+    ],
+)
+def test_speeds_have_the_decimal_units_of_lines(bytes_s: float, text: str) -> None:
+    assert rate_text(bytes_s) == text

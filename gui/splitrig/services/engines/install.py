@@ -7,11 +7,11 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from splitrig.core.engine import EngineDevice
 from splitrig.core.engine_choice import Choice
+from splitrig.core.engine_install import Progress, Step
 from splitrig.core.engine_release import Asset
 from splitrig.core.errors import ArchiveError, CancelledError, EngineError
 from splitrig.services.engines import installed as store
@@ -24,33 +24,6 @@ from splitrig.services.store.disk import check_space, store_error
 
 UNPACKED_RATIO = 4
 """Room to ask for: unpacked builds are two to three times as large as their archives."""
-
-
-class Step(StrEnum):
-    """What an installation does at the moment."""
-
-    DOWNLOAD = "download"
-    UNPACK = "unpack"
-    TRY = "try"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an installation is.
-
-    Attributes:
-        id: What is installed: `b11118-vulkan`.
-        step: What it does.
-        file: The archive at hand; empty while it is tried.
-        done_bytes: Fetched of all archives together, bytes.
-        total_bytes: Size of all archives together, bytes.
-    """
-
-    id: str
-    step: Step
-    file: str = ""
-    done_bytes: int
-    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +90,7 @@ class _Job:
         self._cancelled = cancelled
         self._staging = root / f"{store.NEW}{self._id}"
         self._done_bytes = 0
+        self._fetched_bytes = 0
 
     def demand_checksums(self, *, unchecked: bool) -> None:
         """Refuse what cannot be checked.
@@ -174,7 +148,11 @@ class _Job:
             path = self.root / store.DOWNLOADS / file.name
             before = self._done_bytes
 
+            def on_start(n_bytes: int, before: int = before) -> None:
+                self._done_bytes = before + n_bytes
+
             def on_bytes(n_bytes: int, before: int = before, name: str = file.name) -> None:
+                self._fetched_bytes += before + n_bytes - self._done_bytes
                 self._done_bytes = before + n_bytes
                 self._tell(Step.DOWNLOAD, name)
 
@@ -182,11 +160,13 @@ class _Job:
             checksum = download(
                 Wanted(url=file.url, size_bytes=file.size_bytes, sha256=file.sha256),
                 path,
+                on_start=on_start,
                 on_bytes=on_bytes,
                 cancelled=self._cancelled,
                 waits_s=waits_s,
             )
-            on_bytes(file.size_bytes)
+            self._done_bytes = before + file.size_bytes
+            self._tell(Step.DOWNLOAD, file.name)
             archives[path] = (file, checksum)
         return archives
 
@@ -267,6 +247,7 @@ class _Job:
                 file=file,
                 done_bytes=self._done_bytes,
                 total_bytes=self._choice.size_bytes,
+                fetched_bytes=self._fetched_bytes,
             )
         )
 

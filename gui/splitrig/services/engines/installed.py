@@ -104,6 +104,16 @@ def write_manifest(folder: Path, engine: Installed) -> None:
     (folder / MANIFEST).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
+def size_bytes(folder: Path) -> int:
+    """Room that a build takes on the disk, bytes; links count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            if not path.is_symlink() and path.is_file():
+                total += path.stat().st_size
+    return total
+
+
 def now() -> str:
     """The time, as manifests write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,22 +2,14 @@
 
 import shutil
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from splitrig.core.engine import EngineDevice
+from splitrig.core.engine_build import Source
 from splitrig.core.errors import EngineError
 from splitrig.services.engines.installed import installed
 from splitrig.services.engines.llama_server import LlamaServer, bundled, find_llama_server
-
-
-class Source(StrEnum):
-    """Where a llama-server comes from."""
-
-    CHOSEN = "chosen"
-    DOWNLOADED = "downloaded"
-    BUNDLED = "bundled"
-    PATH = "path"
+from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +37,12 @@ class Look:
 
     Attributes:
         build: Its build; `None` when it did not start.
-        devices: The cards it sees.
+        devices: The cards it sees; `None` when it was not asked for them.
         error: Why it did not start.
     """
 
     build: str | None = None
-    devices: tuple[EngineDevice, ...] = ()
+    devices: tuple[EngineDevice, ...] | None = ()
     error: EngineError | None = None
 
 
@@ -80,14 +72,27 @@ def known_engines(chosen: Path | None = None) -> tuple[KnownEngine, ...]:
     return tuple(sorted(found.values(), key=lambda engine: not engine.chosen))
 
 
-def look_at(engine: KnownEngine) -> Look:
-    """Ask it what it is and which cards it sees; blocks for 0.2 to 3 s."""
+def look_at(engine: KnownEngine, *, for_devices: bool = True, cancelled: Cancelled = never) -> Look:
+    """Ask it what it is and which cards it sees; blocks for 0.2 to 3 s.
+
+    Args:
+        engine: Which.
+        for_devices: Ask for the cards as well, which takes some memory on each of them.
+        cancelled: Asked meanwhile whether to give up.
+
+    Raises:
+        ProbeCancelledError: It was given up.
+    """
     server = LlamaServer(
         engine.path,
         library_dir=engine.path.parent if engine.source is not Source.PATH else None,
     )
     try:
-        return Look(build=server.capabilities().build, devices=server.list_devices())
+        build = server.capabilities(cancelled).build
+        devices = server.list_devices(cancelled=cancelled) if for_devices else None
+        return Look(build=build, devices=devices)
+    except ProbeCancelledError:
+        raise
     except EngineError as error:
         return Look(error=error)
 

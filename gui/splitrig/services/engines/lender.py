@@ -32,7 +32,7 @@ from splitrig.core.lending import (
 from splitrig.core.remote import Protocol
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
-from splitrig.services.engines.probe import never, probe
+from splitrig.services.engines.probe import Cancelled, never, probe
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.rpc_wire import Wire, WireError
 from splitrig.services.mailbox import Mailbox
@@ -256,7 +256,7 @@ def command_line(server: LlamaServer, request: LendRequest, port: int) -> tuple[
     return tuple(command)
 
 
-def engine_protocol(server: LlamaServer) -> Protocol | None:
+def engine_protocol(server: LlamaServer, cancelled: Cancelled = never) -> Protocol | None:
     """The RPC protocol that the engine speaks, from the server beside it; blocks for some 100 ms.
 
     Returns:
@@ -266,7 +266,7 @@ def engine_protocol(server: LlamaServer) -> Protocol | None:
     try:
         lender.start(server, LendRequest(devices=("CPU",), port=0))
         deadline = time.monotonic() + START_S
-        while lender.status.phase.active and time.monotonic() < deadline:
+        while lender.status.phase.active and time.monotonic() < deadline and not cancelled():
             if lender.status.protocol is not None:
                 return lender.status.protocol
             time.sleep(0.01)

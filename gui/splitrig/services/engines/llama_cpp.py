@@ -25,7 +25,7 @@ from splitrig.services.engines.rpc_server import (
 )
 
 ANSWER_S = 0.8
-"""Longest wait for one answer; Stop waits for it too, and has `STOP_S` altogether."""
+"""Longest wait for one answer; Stop waits for it too, and has 2 s altogether."""
 
 
 class LlamaCpp:
@@ -73,6 +73,8 @@ class LlamaCpp:
         if names is None:
             names = tuple(f"RPC{n}" for n in range(max(len(request.gpu_ids), 1)))
             request = _lent(request, "127.0.0.1:PORT")
+        elif _lent_beside(request):
+            request = _lent(request, "127.0.0.1:PORT", *request.rpc)
         return self.server.command(request, names, port)
 
     def open(self, order: Order, on_lines: OnLines, cancelled: Cancelled = never) -> "LlamaCppRun":
@@ -83,16 +85,17 @@ class LlamaCpp:
                 machine is not there or serves somebody else.
         """
         request, names, lender = order.request, order.names, None
-        if names is None:
-            check_lendable(order.plan)
-            count = max(len(request.gpu_ids), 1)
-            lender = lend_with(self.server, count, on_lines, cancelled)
-            names = lender.device_names
-            request = _lent(request, lender.endpoint)
-        else:
+        if names is not None:
             for endpoint in request.rpc:
                 # a second client can end a server that serves somebody else
                 require_free(RemoteEndpoint.parse(endpoint), cancelled)
+        if names is None or _lent_beside(request):
+            n_lent = _lent_beside(request) or max(len(request.gpu_ids), 1)
+            check_lendable(order.plan, n_lent)
+            lender = lend_with(self.server, n_lent, on_lines, cancelled)
+            others = request.rpc if names is not None else ()
+            names = names or lender.device_names
+            request = _lent(request, lender.endpoint, *others)
         if order.plan is not None and order.plan.split and request.plan.split is None:
             # the shares of the plan, where the request left them to free memory
             request = replace(request, plan=replace(request.plan, split=order.plan.split))
@@ -139,14 +142,15 @@ class LlamaCppRun:
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
         del key  # health is free of it
-        return healthy(port, host=self.request.host)
+        return healthy(port, host=own_address(self.request.host))
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""
         event = read_line(line)
         if isinstance(event, BufferSeen) and event.kind is BufferKind.MODEL:
             endpoint = endpoint_of(event.device)
-            if endpoint in self.request.rpc and self._lender is None:
+            own = self._lender.endpoint if self._lender is not None else None
+            if endpoint in self.request.rpc and endpoint != own:
                 self._held.add(endpoint)  # from its first buffer on the engine stays connected
         return event
 
@@ -172,20 +176,12 @@ def healthy(
     port: int,
     path: str = "/health",
     *,
-    host: str = LOOPBACK,
     headers: Mapping[str, str] | None = None,
+    host: str = LOOPBACK,
     timeout_s: float = ANSWER_S,
 ) -> bool:
-    """Whether a server of this machine answers 200; a refused or broken connection is a no.
-
-    Args:
-        port: Its TCP port.
-        path: What is asked for.
-        host: What it listens on.
-        headers: Of the request.
-        timeout_s: Longest wait, seconds.
-    """
-    connection = http.client.HTTPConnection(own_address(host), port, timeout=timeout_s)
+    """Whether a server of this machine answers 200; a refused or broken connection is a no."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", path, headers=dict(headers or {}))
@@ -195,6 +191,13 @@ def healthy(
         connection.close()
 
 
-def _lent(request: LaunchRequest, endpoint: str) -> LaunchRequest:
+def _lent(request: LaunchRequest, *endpoints: str) -> LaunchRequest:
     """With the devices of a server that lends the processor, which then computes for both."""
-    return replace(request, rpc=(endpoint,), n_threads=request.n_threads or 1)
+    return replace(request, rpc=endpoints, n_threads=request.n_threads or 1)
+
+
+def _lent_beside(request: LaunchRequest) -> int:
+    """Cards of the demo rig beside those of other machines; named before them, they come first."""
+    if not request.devices or not request.rpc:
+        return 0
+    return sum(gpu_id.startswith("demo-") for gpu_id in request.gpu_ids)

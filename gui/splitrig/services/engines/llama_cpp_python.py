@@ -178,7 +178,10 @@ class LlamaCppPython:
                     "This llama-cpp-python is built without RPC, which the demo rig needs.",
                     "Install it with CMAKE_ARGS=-DGGML_RPC=ON, or choose llama.cpp.",
                 ) from error
-            raise
+            if not said:
+                raise
+            why = _last("\n".join(said))
+            raise EngineError(f"llama-cpp-python does not start: {why}.", WAY_OUT) from error
 
     def command(self, request: LaunchRequest, names: Sequence[str], port: int) -> tuple[str, ...]:
         """The command line for a request, with the devices in the order of the split."""
@@ -273,8 +276,12 @@ class LlamaCppPythonRun:
 
     def answers(self, port: int, key: str) -> bool:
         """Whether the list of models answers 200, which it does as soon as its model is loaded."""
-        headers = {"Authorization": f"Bearer {key}"}
-        return healthy(port, "/v1/models", host=self.request.host, headers=headers)
+        return healthy(
+            port,
+            "/v1/models",
+            headers={"Authorization": f"Bearer {key}"},
+            host=own_address(self.request.host),
+        )
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says: llama.cpp's own, and those of the server around it."""

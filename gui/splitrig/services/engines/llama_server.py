@@ -13,7 +13,7 @@ from pathlib import Path
 
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.engine_log import DeviceUsed, Mark, Passed, Trouble, read_line
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.split import split_argument
 from splitrig.core.units import MIB
 from splitrig.services.engines.environment import environment_for
@@ -253,7 +253,8 @@ def find_llama_server(
     Without any of them it is the one on PATH.
 
     Raises:
-        EngineError: There is none, or the chosen file does not exist.
+        EngineMissingError: There is none.
+        EngineError: The chosen file does not exist.
     """
     if chosen is not None:
         if not chosen.is_file():
@@ -269,9 +270,9 @@ def find_llama_server(
     on_path = shutil.which("llama-server")
     if on_path is not None:
         return LlamaServer(Path(on_path), extra_env=extra_env)
-    raise EngineError(
+    raise EngineMissingError(
         "No llama-server was found.",
-        "Run ./run --setup or 'splitrig engines install', or choose one in Settings.",
+        "Get an official build in Settings or with 'splitrig engines install'.",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from splitrig.core.errors import EngineError
 from splitrig.core.metrics import EngineCounts, EngineRates, rates, read_counts
-from splitrig.core.share import LOOPBACK, own_address
+from splitrig.core.share import LOOPBACK
 
 EVERY_S = 1.0
 TIMEOUT_S = 0.5
@@ -27,14 +27,13 @@ class Meter:
     """One engine's `/metrics`; gives up for good when that is no Prometheus text.
 
     Args:
-        port: Its TCP port.
+        port: TCP port.
         key: Bearer token.
-        host: What it listens on.
+        host: Address of this machine on which it listens.
     """
 
     def __init__(self, port: int, key: str, host: str = LOOPBACK) -> None:
-        self._host = own_address(host)
-        self._port = port
+        self._host, self._port = host, port
         self._headers = {"Authorization": f"Bearer {key}"}
         self._before: EngineCounts | None = None
         self._next_s = 0.0

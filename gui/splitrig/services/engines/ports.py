@@ -37,8 +37,15 @@ def check_port(port: int, host: str = LOOPBACK) -> None:
         host: Address to listen on.
 
     Raises:
-        EngineError: Another program listens on it, or it is not ours to take.
+        EngineError: Another program listens on it, it is not ours to take, or the address is none
+            of this machine.
     """
+    if not host or ":" in host:
+        # an empty one stands for all networks, which is nothing to ask for by accident
+        raise EngineError(
+            f"'{host}' is no IPv4 address of this machine.",
+            f"Choose {LOOPBACK}, or {EVERYWHERE} for all its networks.",
+        )
     with socket.socket() as probe:
         if sys.platform != "win32":
             # Connections of an engine that has just ended block the port for a minute else;

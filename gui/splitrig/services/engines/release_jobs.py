@@ -9,12 +9,14 @@ from pathlib import Path
 
 from splitrig.core.engine_choice import Choice, newest_choice
 from splitrig.core.engine_fit import Machine
+from splitrig.core.engine_install import Progress
 from splitrig.core.engine_release import Release
 from splitrig.core.errors import CancelledError, EngineError, SplitRigError
 from splitrig.services.engines import installed as store
-from splitrig.services.engines.install import Outcome, Progress, install
+from splitrig.services.engines.install import Outcome, install
 from splitrig.services.engines.releases import API, Releases
 from splitrig.services.mailbox import Mailbox
+from splitrig.services.net.http import Cancelled
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,13 @@ class ReleasesListed:
 
     Attributes:
         releases: The newest ones; empty when they could not be listed.
+        machine: What they were chosen for; `None` when that was not found out.
         choice: The build for this machine.
         error: Why there is none.
     """
 
     releases: tuple[Release, ...] = ()
+    machine: Machine | None = None
     choice: Choice | None = None
     error: SplitRigError | None = None
 
@@ -73,15 +77,25 @@ class ReleaseJobs:
         self._root = root
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
+        self._sweeping: threading.Thread | None = None
         self._busy = False
+        self._told: _Told | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the last installation is; newer than what was posted when bytes stand still."""
+        return self._told.last if self._told is not None else None
 
     @property
     def busy(self) -> bool:
         """Whether a job runs; none does any more when its last word is posted."""
         return self._busy
 
-    def look(self, machine: Machine) -> None:
-        """List the releases and choose one for this machine.
+    def look(self, find_machine: Callable[[Cancelled], Machine]) -> None:
+        """List the releases and choose one for a machine.
+
+        Args:
+            find_machine: Says which, on the job's thread; asked whether to give up meanwhile.
 
         Raises:
             EngineError: Another job runs.
@@ -89,12 +103,14 @@ class ReleaseJobs:
 
         def job() -> object:
             releases: tuple[Release, ...] = ()
+            machine = None
             try:
                 releases = Releases(self._api, cancelled=self._cancelled.is_set).newest()
+                machine = find_machine(self._cancelled.is_set)
                 choice = newest_choice(releases, machine)
             except SplitRigError as error:
-                return ReleasesListed(releases=releases, error=error)
-            return ReleasesListed(releases=releases, choice=choice)
+                return ReleasesListed(releases=releases, machine=machine, error=error)
+            return ReleasesListed(releases=releases, machine=machine, choice=choice)
 
         self._start(job, lambda error: ReleasesListed(error=error))
 
@@ -109,7 +125,7 @@ class ReleaseJobs:
             EngineError: Another job runs.
         """
         engine_id = choice.asset.id
-        told = _Told(self._mailbox)
+        told = self._told = _Told(self._mailbox)
 
         def job() -> object:
             try:
@@ -147,6 +163,14 @@ class ReleaseJobs:
 
         self._start(job, lambda error: EngineRemoved(id=engine_id, error=error))
 
+    def sweep(self) -> None:
+        """Remove what crashes left, in the background; jobs wait for it."""
+        if self._sweeping is None:
+            self._sweeping = threading.Thread(
+                target=store.clean, args=(self._root,), name="engine-sweep"
+            )
+            self._sweeping.start()
+
     def cancel(self) -> None:
         """Give up the job that runs; its last word follows soon."""
         self._cancelled.set()
@@ -154,8 +178,9 @@ class ReleaseJobs:
     def close(self) -> None:
         """Give up what runs and wait for it; blocks for 2 s at most, while an engine is tried."""
         self.cancel()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in (self._thread, self._sweeping):
+            if thread is not None:
+                thread.join()
 
     def _start(self, job: Callable[[], object], failed: Callable[[SplitRigError], object]) -> None:
         if self.busy:
@@ -165,6 +190,8 @@ class ReleaseJobs:
         self._cancelled.clear()
 
         def run() -> None:
+            if self._sweeping is not None:
+                self._sweeping.join()
             try:
                 last_word = job()
             except Exception as unexpected:
@@ -193,8 +220,10 @@ class _Told:
         self._mailbox = mailbox
         self._step: tuple[object, str] | None = None
         self._next = 0.0
+        self.last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
+        self.last = progress
         step = (progress.step, progress.file)
         if step == self._step and time.monotonic() < self._next:
             return

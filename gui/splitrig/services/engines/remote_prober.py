@@ -4,7 +4,11 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from splitrig.core.remote import RemoteEndpoint, RemoteServer
+from splitrig.core.errors import SplitRigError
+from splitrig.core.remote import Protocol, RemoteEndpoint, RemoteServer
+from splitrig.core.remote_words import judged
+from splitrig.services.engines.lender import engine_protocol
+from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.engines.rpc_probe import probe
 from splitrig.services.mailbox import Mailbox
@@ -20,16 +24,25 @@ class RemoteLooked:
 class RemoteProber:
     """Posts `RemoteLooked` for every server it was asked to look at."""
 
-    def __init__(self, mailbox: Mailbox, in_use: Callable[[], Collection[str]] = tuple) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        in_use: Callable[[], Collection[str]] = tuple,
+        engine: Callable[[], LlamaServer] | None = None,
+    ) -> None:
         """Look at nothing yet.
 
         Args:
             mailbox: Where news goes.
             in_use: Tells which addresses engines of ours use, as they stand in `--rpc`; asked
                 before every look, on the prober's thread.
+            engine: Gives the engine that is to use the servers, whose protocol is then compared
+                with theirs; may raise `SplitRigError` where there is none.
         """
         self._mailbox = mailbox
         self._in_use = in_use
+        self._engine = engine
+        self._speaks: dict[LlamaServer, Protocol | None] = {}
         self._lock = threading.Lock()
         self._waiting: list[RemoteEndpoint] = []
         self._seen: dict[RemoteEndpoint, RemoteServer] = {}
@@ -69,7 +82,21 @@ class RemoteProber:
                 found = probe(endpoint, in_use=self._in_use(), cancelled=self._closing.is_set)
             except ProbeCancelledError:
                 continue
+            if found.usable:
+                found = judged(found, self._own_protocol())
             with self._lock:
                 found = found.after(self._seen.get(endpoint))
                 self._seen[endpoint] = found
             self._mailbox.post(RemoteLooked(found))
+
+    def _own_protocol(self) -> Protocol | None:
+        """What the engine speaks, asked once; `None` where there is none or it does not say."""
+        if self._engine is None:
+            return None
+        try:
+            server = self._engine()
+            if server not in self._speaks:
+                self._speaks[server] = engine_protocol(server, self._closing.is_set)
+        except SplitRigError:
+            return None  # a start says why
+        return self._speaks[server]

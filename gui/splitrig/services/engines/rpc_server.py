@@ -113,13 +113,17 @@ def lender_failure(lender: RpcServer | None, tail: Sequence[str]) -> Failure | N
     )
 
 
-def check_lendable(plan: Plan | None) -> None:
+def check_lendable(plan: Plan | None, n_lent: int | None = None) -> None:
     """Make sure that the computer has the memory it is to lend as cards.
+
+    Args:
+        plan: What is to lie where.
+        n_lent: So many cards of the plan, the first ones, are lent; `None` for all.
 
     Raises:
         EngineError: It has less; loading would make it swap, or end other programs.
     """
-    needed = sum(device.used_bytes for device in plan.devices) if plan is not None else 0
+    needed = sum(d.used_bytes for d in plan.devices[:n_lent]) if plan is not None else 0
     there = psutil.virtual_memory().available
     if needed > there:
         raise EngineError(

@@ -31,7 +31,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
 from splitrig.core.restart import Ending, RestartPolicy, decide
-from splitrig.core.share import is_open, network_urls
+from splitrig.core.share import LOOPBACK, is_open, network_urls, own_address
 from splitrig.services.engines.engine import Order, Run, Starter
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.line_feed import LineFeed
@@ -236,7 +236,7 @@ class Supervisor:
         """
         wanted, host = run.request.port, run.request.host
         for attempt in range(PORT_TRIES):
-            if wanted or is_open(host):
+            if wanted or host != LOOPBACK:
                 check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
@@ -315,7 +315,7 @@ class Supervisor:
         begun_s = time.monotonic()
         answered_s: float | None = None
         counted_s = -COUNT_EVERY_S
-        meter = Meter(port, key, run.request.host) if run.has_metrics else None
+        meter = Meter(port, key, own_address(run.request.host)) if run.has_metrics else None
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()

@@ -194,7 +194,7 @@ class VllmRun:
     def answers(self, port: int, key: str) -> bool:
         """Whether `/health` answers 200."""
         del key  # health is free of it
-        return healthy(port, host=self.request.host)
+        return healthy(port, host=own_address(self.request.host))
 
     def read_line(self, line: str) -> LogEvent | None:
         """What a line of its log says."""

@@ -221,7 +221,9 @@ def _read_header(path: Path) -> _Header:
     try:
         if path.exists() and not path.is_file():
             # opening a pipe would wait for somebody to write into it
-            raise ModelFileError(f"{path.name} is a folder or a device.", "Choose a GGUF file.")
+            raise ModelFileError(
+                f"{path.name or path} is a folder or a device.", "Choose a GGUF file."
+            )
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise ModelFileError(f"{path.name} is empty.", _AGAIN)

@@ -49,6 +49,7 @@ def download(
     wanted: Wanted,
     target: Path,
     *,
+    on_start: Callable[[int], None] = lambda _: None,
     on_bytes: Callable[[int], None] = lambda _: None,
     cancelled: Cancelled = never,
     idle_s: float = IDLE_S,
@@ -62,6 +63,8 @@ def download(
     Args:
         wanted: What to fetch.
         target: Where it goes; the folder exists.
+        on_start: Called before bytes flow with the number of those that are here already; again
+            after each break, and then it may be less.
         on_bytes: Called with the number of bytes that are here, often.
         cancelled: Asked while it waits.
         idle_s: Longest silence of the server, seconds.
@@ -75,7 +78,7 @@ def download(
         StoreError: It could not be written.
         CancelledError: It was given up; what is here is kept.
     """
-    transfer = _Transfer(wanted, target, on_bytes)
+    transfer = _Transfer(wanted, target, on_start, on_bytes)
     try:
         checksum = transfer.finished()
         if checksum is None:
@@ -104,11 +107,18 @@ def file_sha256(path: Path) -> str:
 class _Transfer:
     """One download; what is here lies in the part file."""
 
-    def __init__(self, wanted: Wanted, target: Path, on_bytes: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        wanted: Wanted,
+        target: Path,
+        on_start: Callable[[int], None],
+        on_bytes: Callable[[int], None],
+    ) -> None:
         self._wanted = wanted
         self._target = target
         self._part = target.with_name(target.name + PART)
         self._note = target.with_name(target.name + NOTE)
+        self._on_start = on_start
         self._on_bytes = on_bytes
 
     def finished(self) -> str | None:
@@ -230,6 +240,7 @@ class _Transfer:
     def _receive(self, http: Http, response: "httpx.Response", start: int) -> None:
         """Write the body behind what is here."""
         self._remember(response.headers)
+        self._on_start(start)
         done = start
         with _open_private(self._part) as file:
             file.truncate(start)

@@ -6,6 +6,9 @@ from splitrig.core.chat import AnswerStats
 from splitrig.core.units import number_text
 from splitrig.views.theme import Theme
 
+NOTABLE_LOAD_S = 0.5
+"""An engine that had to load the model first says so; what it always spends is not told."""
+
 
 def figures(stats: AnswerStats, *, running: bool) -> list[tuple[str, str, str]]:
     """Words before, number, words behind; what is not known is left out."""
@@ -13,7 +16,10 @@ def figures(stats: AnswerStats, *, running: bool) -> list[tuple[str, str, str]]:
     if stats.tok_s is not None:
         found.append(("", number_text(stats.tok_s, 1), "tok/s"))
     if stats.first_token_s is not None:
-        found.append(("first token", number_text(stats.first_token_s, 2), "s"))
+        unit = "s"
+        if stats.load_s is not None and stats.load_s >= NOTABLE_LOAD_S:
+            unit = f"s ({number_text(stats.load_s, 1)} s of it loading)"
+        found.append(("first token", number_text(stats.first_token_s, 2), unit))
     if stats.tokens:
         unit = "token" if stats.tokens == 1 else "tokens"
         found.append(("", number_text(stats.tokens), f"{unit} so far" if running else unit))

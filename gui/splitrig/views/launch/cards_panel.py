@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from splitrig.core.units import MISSING, gib_text
-from splitrig.views.launch.planner import CardChoice
+from splitrig.views.launch.card_choice import CardChoice
+from splitrig.views.launch.remote_part import RemotePart
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.card_chip import CardChip
 from splitrig.views.widgets.switch import Switch
@@ -55,10 +56,13 @@ class _CardRow(QWidget):
 
 
 class CardsPanel(Panel):
-    """One row a card.
+    """One row a card; below this machine's own, those of other machines.
 
     Signals:
-        switched: `str, bool`: this card is to be used, or not.
+        switched: `str, bool`: this card of this machine is to be used, or not.
+
+    Attributes:
+        remote: Cards of other machines.
     """
 
     switched = Signal(str, bool)
@@ -72,35 +76,45 @@ class CardsPanel(Panel):
         self.body.setSpacing(0)
         self.body.setContentsMargins(16, 10, 16, 6)
         self.add_head(text_label(theme, "Cards", weight=600), self._hint)
+        self._list = QVBoxLayout()
+        self.body.addLayout(self._list)
+        self.body.addWidget(line())
+        self.remote = RemotePart(theme)
+        self.body.addWidget(self.remote)
 
     @property
     def switches(self) -> list[Switch]:
         """The switches, in the order of the cards."""
         return [row.switch for row in self._rows]
 
-    def show_cards(self, cards: Sequence[CardChoice]) -> None:
-        """Show the cards; rows are made anew only when other cards are there."""
+    def show_cards(self, cards: Sequence[CardChoice], n_used: int, n_cards: int) -> None:
+        """Show this machine's cards; rows are made anew only when other cards are there.
+
+        Args:
+            cards: Those of this machine.
+            n_used: How many take part, with those of other machines.
+            n_cards: How many there are, with those of other machines.
+        """
         if [row.card_id for row in self._rows] != [card.id for card in cards]:
             self._make_rows([card.id for card in cards])
         for row, card in zip(self._rows, cards, strict=True):
             row.show_card(card)
-        used = sum(card.used for card in cards)
-        self._hint.setText(f"{used} of {len(cards)} take part" if cards else "no card found")
+        self._hint.setText(f"{n_used} of {n_cards} take part" if n_cards else "no card found")
 
     def _make_rows(self, ids: Sequence[str]) -> None:
         for old in (*self._rows, *self._lines):
-            self.body.removeWidget(old)
+            self._list.removeWidget(old)
             old.hide()
             old.deleteLater()
         self._rows, self._lines = [], []
         for card_id in ids:
             if self._rows:
                 self._lines.append(line())
-                self.body.addWidget(self._lines[-1])
+                self._list.addWidget(self._lines[-1])
             row = _CardRow(self._theme, card_id)
             row.switch.toggled.connect(self._on_toggled)
             self._rows.append(row)
-            self.body.addWidget(row)
+            self._list.addWidget(row)
 
     @Slot(bool)
     def _on_toggled(self, on: bool) -> None:  # noqa: FBT001 - the signal's own argument

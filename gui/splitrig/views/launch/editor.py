@@ -7,12 +7,12 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLay
 from splitrig.core.engine import Phase
 from splitrig.core.plan import Plan
 from splitrig.views.launch.address_panel import AddressPanel
+from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.cards_panel import CardsPanel
 from splitrig.views.launch.knobs_panel import KnobsPanel
 from splitrig.views.launch.loading_panel import LoadingPanel
 from splitrig.views.launch.model_panel import ModelPanel
 from splitrig.views.launch.plan_panel import PlanPanel
-from splitrig.views.launch.planner import CardChoice
 from splitrig.views.launch.split_panel import SplitPanel
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.empty_state import EmptyState

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from splitrig.core.engine import EngineKind
 from splitrig.core.engine_rules import RULES, EngineRules, rules_of
-from splitrig.core.errors import SplitRigError
+from splitrig.core.errors import EngineMissingError, SplitRigError
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.badge import Badge
 from splitrig.views.widgets.texts import ElidedLabel, IconButton, set_role, text_label
@@ -17,9 +17,14 @@ class EngineRow(QWidget):
 
     Signals:
         chosen: `EngineKind` the user picked.
+        builds_wanted: No llama.cpp is here, and the user wants to get one.
+
+    Attributes:
+        get: The button for that.
     """
 
     chosen = Signal(object)
+    builds_wanted = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,6 +48,9 @@ class EngineRow(QWidget):
         column.setSpacing(6)
         column.addLayout(row)
         column.addWidget(self.notes)
+        self.get = IconButton(theme, "download-simple", "Get llama.cpp", small=True)
+        self.get.clicked.connect(self.builds_wanted)
+        column.addWidget(self.get, 0, Qt.AlignmentFlag.AlignLeft)
         self.menu = QMenu(self)
         self.menu.triggered.connect(self._on_action)
         self.show_engine(EngineKind.LLAMA_CPP)
@@ -77,6 +85,8 @@ class EngineRow(QWidget):
         set_role(self.notes, "warning" if error is not None else "muted")
         self.notes.setText(words)
         self.notes.setVisible(bool(words))
+        missing = isinstance(error, EngineMissingError) and kind is EngineKind.LLAMA_CPP
+        self.get.setVisible(missing)
 
     def fill_menu(self) -> QMenu:
         """Every engine with what it does."""

@@ -24,6 +24,7 @@ from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.remote_control import RemoteControl
 from splitrig.views.launch.running_view import RunningView
 from splitrig.views.launch.wording import (
     handle_text,
@@ -63,6 +64,10 @@ class LaunchPage(QWidget):
         demo_requested: Open the demo rig.
         engine_chosen: `int`, the slot of the engine to show, or `DRAFT` for the next start.
         engine_wanted: `EngineKind` that is to load the model; answer with `show_engine_found`.
+        builds_requested: No llama.cpp is here, and the user wants to get one.
+
+    Attributes:
+        remote: Cards of other machines, with signals and slots of its own.
     """
 
     model_chosen = Signal(object)
@@ -74,6 +79,7 @@ class LaunchPage(QWidget):
     demo_requested = Signal()
     engine_chosen = Signal(int)
     engine_wanted = Signal(object)
+    builds_requested = Signal()
 
     def __init__(
         self,
@@ -97,6 +103,7 @@ class LaunchPage(QWidget):
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
+        self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
         self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
@@ -158,7 +165,10 @@ class LaunchPage(QWidget):
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.stored_chosen.connect(self.stored_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
+        self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.editor.cards.switched.connect(self._on_switched)
+        self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
+        self.remote.changed.connect(self._on_remote)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
@@ -273,6 +283,11 @@ class LaunchPage(QWidget):
         self._replan()
 
     @Slot(object)
+    def show_device_names(self, names: Mapping[str, str]) -> None:
+        """What the engine calls this machine's cards, by id."""
+        self.planner.set_device_names(names)
+
+    @Slot(object)
     def show_status(self, status: EngineStatus) -> None:
         """Follow the engine."""
         before, self._status = self._status, status
@@ -300,11 +315,16 @@ class LaunchPage(QWidget):
         self._engines = engines
         self._show_others()
 
+    def show_lent(self, gpu_ids: Sequence[str]) -> None:
+        """Mark the cards that this machine lends."""
+        self._lent = dict.fromkeys(gpu_ids, "lent to other machines")
+        self._show_others()
+
     def _show_others(self) -> None:
         """Tabs, and what the engines that are not shown keep from the next start."""
         shown = self._status.slot if self._status.phase.active else DRAFT
         self.tabs.show_engines(self._engines, shown)
-        users = users_of_cards(s for s in self._engines if s.slot != shown)
+        users = self._lent | users_of_cards(s for s in self._engines if s.slot != shown)
         if users != self._users:
             self._users = users
             self.planner.set_in_use(users)
@@ -357,6 +377,10 @@ class LaunchPage(QWidget):
     def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
         self.planner.switch(gpu_id, on=on)
         self._replan()
+
+    @Slot()
+    def _on_remote(self) -> None:
+        self._replan(typing=True)
 
     @Slot(object)
     def _on_split(self, shares: tuple[float, ...]) -> None:
@@ -421,9 +445,11 @@ class LaunchPage(QWidget):
         planner = self.planner
         if not typing:
             self.editor.split.field.setModified(False)
-        cards = planner.cards
-        self.editor.cards.show_cards(cards)
-        self.editor.split.show_cards([card for card in cards if card.used])
+        cards = planner.all_cards
+        used = [card for card in cards if card.used]
+        self.editor.cards.show_cards(planner.cards, len(used), len(cards))
+        self.remote.refresh()
+        self.editor.split.show_cards(used)
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
         self.editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
@@ -461,7 +487,7 @@ class LaunchPage(QWidget):
         if self.planner.obstacle:
             return self.planner.obstacle
         if self.plan is None:
-            cards = self.planner.cards
+            cards = self.planner.all_cards
             if any(not card.reason for card in cards):
                 return "Switch at least one card on."
             return "None of the cards can be used." if cards else "No card was found."
@@ -473,7 +499,7 @@ class LaunchPage(QWidget):
         running = phase is Phase.READY
         model = self._running_model()
         if running:
-            numbers = {card.id: card.number for card in self.planner.cards}
+            numbers = {card.id: card.number for card in self.planner.all_cards}
             self.running.show_status(self._status, model, numbers)
         elif phase.active:
             request = self._status.request
@@ -527,6 +553,8 @@ class LaunchPage(QWidget):
             # the verdict and the ways out say it already
             if plan.fits or note.id != "low-vram"
         ] + remarks(plan, model, self.planner.knobs.n_ctx)
+        notes += self.planner.remote.notes(model, plan, request)
+        self.remote.refresh()
         inherited = environment_note(self._replaced, self.planner.engine)
         if inherited is not None:
             notes.append(inherited)

@@ -11,7 +11,7 @@ from splitrig.views.launch.wording import free_text, layers_text, row_texts, tab
 from splitrig.views.theme import KIND_NAMES, KINDS, Kind, Theme
 from splitrig.views.widgets.card_chip import CardChip
 from splitrig.views.widgets.memory_bar import Memory, MemoryBar, MemorySwatch
-from splitrig.views.widgets.texts import IconLabel, line, set_role, text_label
+from splitrig.views.widgets.texts import ElidedLabel, IconLabel, line, set_role, text_label
 
 ROOMY_CARDS = 4
 DENSE_PX = 16
@@ -40,7 +40,7 @@ class _CardBar(QWidget):
         super().__init__()
         self.dense = dense
         self._chip = CardChip(theme)
-        self._name = text_label(theme, weight=600)
+        self._name = ElidedLabel(text_label(theme, weight=600))
         self._layers = text_label(theme, "", "note", role="muted")
         self._free = text_label(theme, "", "note", 500)
         self.bar = MemoryBar(theme, DENSE_PX if dense else 32)
@@ -152,7 +152,7 @@ class PlanTable(QWidget):
 
     def _add_row(self) -> None:
         chip = CardChip(self._theme, small=True)
-        name = text_label(self._theme, "", "note")
+        name = ElidedLabel(text_label(self._theme, "", "note"))
         box = QWidget()
         row = QHBoxLayout(box)
         row.setContentsMargins(0, 0, 8, 0)
@@ -193,6 +193,7 @@ class PlanTable(QWidget):
                 texts[KINDS.index("compute")] = MISSING
             chip.set_number(numbers[device.id])
             labels[0].setText(device.name)
+            labels[0].setToolTip(device.name)
             for label, text in zip(labels[1:], texts, strict=True):
                 label.setText(text)
             set_role(labels[-1], "danger" if device.free_bytes < 0 else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import EngineRules, lost_on_switch, reads, rules_of, why_not_here
-from splitrig.core.errors import SplitError, SplitRigError
+from splitrig.core.errors import EngineError, SplitError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.hf_model import HfModel
@@ -26,6 +26,8 @@ from splitrig.core.split import (
 from splitrig.core.units import GIB
 from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
+from splitrig.views.launch.card_choice import CardChoice
+from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 
 AUTO_DRIFT = 0.02
 """Auto follows free memory again when it has changed by this share of the card."""
@@ -53,36 +55,6 @@ class Knobs:
     flash_attention: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardChoice:
-    """A card as the page offers it.
-
-    Attributes:
-        id: Its key.
-        number: The number of its chip.
-        name: Its short name.
-        free_bytes: Memory the engine may use; `None` if not reported.
-        total_bytes: All memory; `None` if not reported.
-        on: The user wants it.
-        reason: Why it cannot be used; empty when it can.
-        note: What else is worth a word, such as 'PCIe ×4'.
-    """
-
-    id: str
-    number: int
-    name: str
-    free_bytes: int | None
-    total_bytes: int | None
-    on: bool
-    reason: str = ""
-    note: str = ""
-
-    @property
-    def used(self) -> bool:
-        """It takes part in the split."""
-        return self.on and not self.reason
-
-
 class Planner:
     """Rig, model and choices in; devices, plan and request out.
 
@@ -99,6 +71,7 @@ class Planner:
         engine: Which engine is to load it.
         engine_build: What that engine says of itself; `None` before it was asked.
         engine_error: Why that engine cannot be used.
+        remote: Cards of other machines.
     """
 
     def __init__(self) -> None:
@@ -114,12 +87,15 @@ class Planner:
         self.engine = EngineKind.LLAMA_CPP
         self.engine_build: str | None = None
         self.engine_error: SplitRigError | None = None
+        self.remote = RemoteChoice()
         self._off: set[str] = set()
         self._in_use: Mapping[str, str] = {}
         self._shared: set[str] = set()
         self._blocked: Mapping[str, str] = {}
         self._backends: Mapping[str, Backend] = {}
+        self._device_names: Mapping[str, str] = {}
         self._shares: tuple[float, ...] = ()
+        self._own_split: tuple[tuple[str, ...], tuple[float, ...]] | None = None
         self._auto_for: tuple[PlanDevice, ...] = ()
         self._fit_key: object = None
         self._fit: tuple[int, int] | None = None
@@ -128,21 +104,35 @@ class Planner:
 
     @property
     def cards(self) -> tuple[CardChoice, ...]:
-        """All cards of the rig, in its order."""
+        """All cards of this machine, in the rig's order."""
         return tuple(
             self._card(number, gpu, self.rig.samples.get(gpu.id))
             for number, gpu in enumerate(self.rig.gpus)
         )
 
     @property
+    def all_cards(self) -> tuple[CardChoice, ...]:
+        """This machine's cards, and behind them those of other machines."""
+        far = tuple(entry.card for entry in self.remote_entries if entry.card is not None)
+        return (*self.cards, *far)
+
+    @property
+    def remote_entries(self) -> tuple[RemoteEntry, ...]:
+        """Cards of other machines, and servers of which none is known."""
+        return self.remote.entries(len(self.rig.gpus), self.rules.no_remote)
+
+    @property
     def used_cards(self) -> tuple[CardChoice, ...]:
         """The cards that take part, in the order of the split."""
-        return tuple(card for card in self.cards if card.used)
+        return tuple(card for card in self.all_cards if card.used)
 
     @property
     def devices(self) -> tuple[PlanDevice, ...]:
         """The used cards as the plan takes them."""
-        return card_devices(self.rig, [card.id for card in self.used_cards], self._backends)
+        ids = [card.id for card in self.used_cards]
+        own = card_devices(self.rig, ids, self._backends)
+        far = [card for card in map(self.remote.card, ids) if card is not None]
+        return (*own, *(card.plan_device() for card in far))
 
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
@@ -159,8 +149,20 @@ class Planner:
         self._backends = dict(backends)
         self._settle()
 
+    def set_device_names(self, names: Mapping[str, str]) -> None:
+        """What the engine calls this machine's cards, by card id."""
+        self._device_names = dict(names)
+
+    def settle(self) -> None:
+        """Follow a change of the cards of other machines."""
+        self._settle()
+
     def switch(self, gpu_id: str, *, on: bool) -> None:
         """Use a card or leave it out; one that another engine uses only if the user says so."""
+        if self.remote.card(gpu_id) is not None:
+            self.remote.switch(gpu_id, on=on)
+            self._settle()
+            return
         (self._off.discard if on else self._off.add)(gpu_id)
         (self._shared.add if on and gpu_id in self._in_use else self._shared.discard)(gpu_id)
         self._settle()
@@ -169,6 +171,7 @@ class Planner:
         """Cards that other engines use, by id, with who does."""
         self._in_use = dict(users)
         self._shared.intersection_update(users)
+        self.remote.set_in_use(users)
         self._settle()
 
     def _is_on(self, gpu_id: str) -> bool:
@@ -209,11 +212,12 @@ class Planner:
         check_split(shares)
         self._auto_for = self.devices
         self._shares = tuple(shares)
+        self._own_split = (tuple(device.id for device in self._auto_for), self._shares)
         self.auto = False
 
     def set_auto(self) -> None:
         """Follow free memory from now on."""
-        self.auto = True
+        self.auto, self._own_split = True, None
         self._take_auto(self.devices)
 
     def set_even(self) -> None:
@@ -221,11 +225,17 @@ class Planner:
         self.set_shares(even_split(len(self.devices)))
 
     def _settle(self) -> None:
-        """A split of other cards no longer holds; Auto follows free memory."""
+        """A split of other cards no longer holds; Auto follows free memory.
+
+        The user's own one is back as soon as its cards are, such as when an engine has ended.
+        """
         devices = self.devices
-        if [d.id for d in devices] != [d.id for d in self._auto_for]:
+        ids = tuple(d.id for d in devices)
+        if ids != tuple(d.id for d in self._auto_for):
             self.auto = True
             self._take_auto(devices)
+            if self._own_split is not None and self._own_split[0] == ids:
+                self.auto, self._shares = False, self._own_split[1]
         elif self.auto and self._drifted(devices):
             self._take_auto(devices)
 
@@ -275,15 +285,53 @@ class Planner:
         cards = self.used_cards if self.rules.picks_cards else ()
         if self.model is None or (self.rules.picks_cards and not cards):
             return None
+        try:
+            names, rpc = self._names_and_servers(cards)
+        except EngineError:
+            return None  # `obstacle` says why
         return LaunchRequest(
             model=self.model.path,
             gpu_ids=tuple(card.id for card in cards),
+            devices=names,
+            rpc=rpc,
             plan=self.plan_request(),
             engine=self.engine,
             model_name=self.model_name,
             port=self.port,
             host=self.host,
         )
+
+    def _names_and_servers(
+        self, cards: Sequence[CardChoice]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The engine's names of the cards, and the servers to name; both empty without remote ones.
+
+        Raises:
+            EngineError: A server cannot be used, or the engine did not name a card yet.
+        """
+        ids = [card.id for card in cards]
+        if not any(self.remote.card(card_id) for card_id in ids):
+            return (), ()
+        own = [card_id for card_id in ids if self.remote.card(card_id) is None]
+        names = dict(self._device_names)
+        if self.rig.demo:  # the processor lends these, through a server that is named first
+            names = {card_id: f"RPC{n}" for n, card_id in enumerate(own)}
+        for card_id in own:
+            if card_id not in names:
+                raise EngineError("The engine has not named this machine's cards yet.")
+        use = self.remote.use(ids, first=len(own) if self.rig.demo else 0)
+        names |= use.names
+        return tuple(names[card_id] for card_id in ids), use.rpc
+
+    @property
+    def _remote_obstacle(self) -> str:
+        """Why a start with the cards of other machines has to wait; empty when it need not."""
+        cards = self.used_cards
+        try:
+            self._names_and_servers(cards)
+        except EngineError as error:
+            return f"{error.message} {error.hint}".strip()
+        return self.remote.waiting_for([card.id for card in cards])
 
     @property
     def rules(self) -> EngineRules:
@@ -306,7 +354,7 @@ class Planner:
             stored = bool(self.model_name)
             wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
         error = self.engine_error.message if self.engine_error is not None else ""
-        return wrong or error or self._refusal
+        return wrong or error or self._refusal or self._remote_obstacle
 
     def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
         """Load with another engine from now on; what it saw of the cards is not known yet.
@@ -316,6 +364,7 @@ class Planner:
         """
         before = self.rules
         self.engine, self.engine_build, self.engine_error = kind, None, None
+        self.set_device_names({})
         self.set_blocked({})
         return lost_on_switch(before, self.rules, several_cards=len(self.used_cards) > 1)
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 from splitrig.core.engine_rules import EngineRules
 from splitrig.core.errors import SplitError
 from splitrig.core.split import parse_split, split_text
-from splitrig.views.launch.planner import CardChoice
+from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
 from splitrig.views.widgets.texts import Panel, set_role, text_label

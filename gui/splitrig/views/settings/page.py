@@ -1,6 +1,6 @@
 """The settings page, generated from the declarations in core.settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -25,9 +25,14 @@ from PySide6.QtWidgets import (
 )
 
 from splitrig.core.settings import Settings
+from splitrig.views.settings.builds_section import BuildsSection
+from splitrig.views.settings.lend_panel import LendPanel
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch
-from splitrig.views.widgets.texts import pad_spin_box
+from splitrig.views.widgets.texts import pad_spin_box, set_role
+
+LLAMA_SERVER = ("engine", "llama_server")
+"""Section and name of the setting that the llama.cpp builds belong to."""
 
 
 class SettingsPage(QWidget):
@@ -35,14 +40,38 @@ class SettingsPage(QWidget):
 
     Signals:
         changed: The new `Settings`.
+
+    Attributes:
+        builds: The llama.cpp builds, above the settings of the engine.
+        lend: Lending this machine's cards, with signals and slots of its own.
     """
 
     changed = Signal(object)
 
-    def __init__(self, theme: Theme, settings: Settings, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        settings: Settings,
+        parent: QWidget | None = None,
+        *,
+        addresses: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Build the page.
+
+        Args:
+            theme: The look.
+            settings: As they are now.
+            parent: Qt parent.
+            addresses: Gives this machine's addresses on its networks.
+        """
         super().__init__(parent)
         self._theme = theme
         self._settings = settings
+        self._files: dict[tuple[str, str], FileField] = {}
+        self.builds = BuildsSection(theme)
+        self.builds.use_requested.connect(partial(self._store, *LLAMA_SERVER))
+        self.builds.file_requested.connect(self._on_file)
+        self.builds.grown.connect(self._on_grown)
         title = QLabel("Settings")
         title.setFont(theme.font("title", 600))
         body = QWidget()
@@ -52,10 +81,14 @@ class SettingsPage(QWidget):
         column.setSpacing(12)
         for name, field in Settings.model_fields.items():
             section = getattr(settings, name)
+            if name == LLAMA_SERVER[0]:
+                column.addWidget(self.builds)
             if isinstance(section, BaseModel):
                 column.addWidget(self._panel(name, field, section))
+        self.lend = LendPanel(theme, addresses)
+        column.addWidget(self.lend)
         column.addStretch(1)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setWidget(body)
         scroll.setMaximumWidth(760)
@@ -101,7 +134,10 @@ class SettingsPage(QWidget):
         if isinstance(kind, type) and issubclass(kind, StrEnum):
             return _choice(kind, value, store)
         if Path in get_args(kind):
-            return _file_field(self, value, store)
+            field_of_file = FileField(value)
+            field_of_file.chosen.connect(store)
+            self._files[section, name] = field_of_file
+            return field_of_file
         if kind is bool:
             return _switch(self._theme, value, store)
         if kind is str:
@@ -128,12 +164,36 @@ class SettingsPage(QWidget):
             return
         new_part = part.model_copy(update={name: value})
         self._settings = self._settings.model_copy(update={section: new_part})
+        self._show_files()
         self.changed.emit(self._settings)
 
     @Slot(object)
     def show_settings(self, settings: Settings) -> None:
         """Take over what changed elsewhere (recently used models, say)."""
         self._settings = settings
+        self._show_files()
+
+    @Slot()
+    def show_builds(self) -> None:
+        """Bring the llama.cpp builds into view, ready to look for one."""
+        self.builds.look.setFocus()
+        QTimer.singleShot(0, self, self._scroll_to_builds)  # once the page has its place
+
+    @Slot(object)
+    def _on_grown(self, widget: QWidget) -> None:
+        """Bring what has just come into view, once it has its place."""
+        QTimer.singleShot(0, self, lambda: self._scroll.ensureWidgetVisible(widget, 0, 20))
+
+    def _scroll_to_builds(self) -> None:
+        self._scroll.verticalScrollBar().setValue(self.builds.y())
+
+    def _show_files(self) -> None:
+        for (section, name), field in self._files.items():
+            field.show_path(getattr(getattr(self._settings, section), name))
+
+    @Slot()
+    def _on_file(self) -> None:
+        self._files[LLAMA_SERVER].choose()
 
 
 def _choice(kind: type[StrEnum], value: StrEnum, store: Callable[[object], None]) -> QComboBox:
@@ -164,36 +224,56 @@ def _text_field(value: str, store: Callable[[object], None]) -> QLineEdit:
     return edit
 
 
-def _file_field(parent: QWidget, value: Path | None, store: Callable[[object], None]) -> QWidget:
-    """A path with a button that opens the file dialog; a path without a file is marked."""
-    edit = QLineEdit("" if value is None else str(value))
-    edit.setPlaceholderText("automatic")
-    edit.setMinimumWidth(240)
-    button = QPushButton("Choose")
+class FileField(QWidget):
+    """A path with a button that opens the file dialog; a path without a file is marked.
 
-    def take() -> None:
-        text = edit.text().strip()
-        path = Path(text) if text else None
-        wrong = path is not None and not path.is_file()
-        edit.setProperty("invalid", "true" if wrong else "false")
-        edit.setToolTip(f"There is no file {path}" if wrong else "")
-        edit.style().unpolish(edit)
-        edit.style().polish(edit)
-        if not wrong:
-            store(path)
+    Signals:
+        chosen: `Path` the user gave, or `None` to leave the choice to the program.
+    """
 
-    def choose() -> None:
-        name, _ = QFileDialog.getOpenFileName(parent, "Choose a file", edit.text())
+    chosen = Signal(object)
+
+    def __init__(self, value: Path | None) -> None:
+        super().__init__()
+        self._path = value
+        self._edit = QLineEdit("" if value is None else str(value))
+        self._edit.setPlaceholderText("automatic")
+        self._edit.setMinimumWidth(240)
+        self._edit.editingFinished.connect(self._on_edited)
+        button = QPushButton("Choose")
+        button.clicked.connect(self.choose)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._edit)
+        row.addWidget(button)
+        self.setFocusProxy(self._edit)
+
+    def show_path(self, path: Path | None) -> None:
+        """Show what was chosen elsewhere; what is being typed stays."""
+        if path != self._path:
+            self._path = path
+            self._edit.setText("" if path is None else str(path))
+            self._mark(None)
+
+    @Slot()
+    def choose(self) -> None:
+        """Let the user pick a file."""
+        name, _ = QFileDialog.getOpenFileName(self, "Choose a file", self._edit.text())
         if name:
-            edit.setText(name)
-            take()
+            self._edit.setText(name)
+            self._on_edited()
 
-    edit.editingFinished.connect(take)
-    button.clicked.connect(choose)
-    holder = QWidget()
-    row = QHBoxLayout(holder)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.addWidget(edit)
-    row.addWidget(button)
-    holder.setFocusProxy(edit)
-    return holder
+    @Slot()
+    def _on_edited(self) -> None:
+        text = self._edit.text().strip()
+        path = Path(text) if text else None
+        if path is not None and not path.is_file():
+            self._mark(path)
+            return
+        self._mark(None)
+        self._path = path
+        self.chosen.emit(path)
+
+    def _mark(self, missing: Path | None) -> None:
+        set_role(self._edit, "false" if missing is None else "true", "invalid")
+        self._edit.setToolTip("" if missing is None else f"There is no file {missing}")

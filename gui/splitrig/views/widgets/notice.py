@@ -134,6 +134,10 @@ class NoticeBar(QFrame):
         self._on_theme()
         self.show()
 
+    def focus_action(self) -> None:
+        """Let the keyboard go on at the action, or where there is none at the cross."""
+        (self._close if self._action.isHidden() else self._action).setFocus()
+
     @property
     def title(self) -> str:
         """The sentence shown."""
