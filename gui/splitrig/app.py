@@ -25,6 +25,7 @@ from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import EngineMissingError, SplitRigError, StoreError
+from splitrig.core.metrics import RatesOfAll
 from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
     from splitrig.core.lending import LendStatus
-    from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.core.remote import RemoteEndpoint
@@ -95,7 +95,7 @@ class Desktop(QObject):
         self.answers_ended = 0
         self._token_seen = False
         self._told_missing = ""
-        self._metered: dict[int, EngineRates] = {}
+        self._metered = RatesOfAll()
         self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
@@ -603,8 +603,7 @@ class Desktop(QObject):
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
-        if not self.chat.busy:
-            self._show_rate(0.0 if ready else None)
+        self._show_rates_of_all()
 
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
@@ -626,14 +625,17 @@ class Desktop(QObject):
     @Slot(object)
     def _on_metered(self, news: EngineMetered) -> None:
         """While the chat is silent, the curves show what others ask of the engines."""
-        self._metered[news.slot] = news.rates
+        self._metered.add(news.slot, news.rates)
+        self._show_rates_of_all()
+
+    def _show_rates_of_all(self) -> None:
+        ready = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        self._metered.keep(ready)
         if self.chat.busy:
             return
-        running = {status.slot for status in self.engine.running if status.phase is Phase.READY}
-        seen = [rates for slot, rates in self._metered.items() if slot in running]
-        tok_s = sum(rates.tok_s or 0.0 for rates in seen)
-        self.rig.set_rates(tok_s, sum(rates.prompt_tok_s or 0.0 for rates in seen))
-        self._show_rate(tok_s)
+        if ready:
+            self.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
+        self._show_rate(self._metered.tok_s if ready else None)
 
     def _on_orphans(self, found: OrphansFound) -> None:
         """Engines of an earlier run: what they hold, and a way to end them."""
