@@ -46,8 +46,11 @@ class AddressPanel(Panel):
         row.addWidget(self._port)
         row.addSpacing(6)
         row.addWidget(self.network)
-        row.addWidget(self._words, 1)
+        row.addStretch(1)
+        self.body.setSpacing(6)
         self.body.addLayout(row)
+        # below, or the row is wider than the column of a small window
+        self.body.addWidget(self._words)
 
     @property
     def port(self) -> int:
