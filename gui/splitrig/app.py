@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitrig.core.chat import Answer, ChatOptions, Message
+    from splitrig.core.devices import DeviceMap
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
     from splitrig.core.lending import LendStatus
@@ -467,19 +468,21 @@ class Desktop(QObject):
         from splitrig.core.devices import backend_of
 
         self.launch_page.show_engine_found(found.kind, found.build, found.error, found.options)
-        if found.kind is EngineKind.LLAMA_CPP:
-            self._show_lendable(found)
+        device_map = found.device_map
+        if found.kind is EngineKind.LLAMA_CPP and device_map is not None:
+            self._show_lendable(device_map)
         if found.error is None and self.window.notice.title == self._told_missing != "":
             self._told_missing = ""
             self.window.notice.hide()
         if found.kind is not self.launch_page.planner.engine:
             return
-        backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
-        demo = self.rig.rig is not None and self.rig.rig.demo
-        self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
-        names = {match.gpu_id: match.device.name for match in found.device_map.matches}
-        self.launch_page.show_device_names(names)
-        self.launch_page.show_backends(backends)
+        if device_map is not None:
+            backends = {m.gpu_id: backend_of(m.device.name) for m in device_map.matches}
+            demo = self.rig.rig is not None and self.rig.rig.demo
+            self.launch_page.show_device_notes({} if demo else device_map.unmatched_gpus)
+            names = {match.gpu_id: match.device.name for match in device_map.matches}
+            self.launch_page.show_device_names(names)
+            self.launch_page.show_backends(backends)
         # there it stands beside the engine's name, and here beside the build's
         pages = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
         if found.error is not None and self.window.current_page not in pages:
@@ -501,11 +504,11 @@ class Desktop(QObject):
 
     # Other machines
 
-    def _show_lendable(self, found: DevicesFound) -> None:
+    def _show_lendable(self, device_map: DeviceMap) -> None:
         """Offer what llama.cpp sees of this machine's cards to be lent."""
         from splitrig.views.settings.lend_panel import LendChoice
 
-        matches = found.device_map.matches
+        matches = device_map.matches
         self._lendable = {match.gpu_id: match.device.name for match in matches}
         choices = [LendChoice(m.device.name, m.device.description) for m in matches]
         self.settings_page.lend.show_devices(choices)

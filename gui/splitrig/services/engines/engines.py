@@ -31,14 +31,14 @@ class DevicesFound:
     Attributes:
         kind: Which engine.
         build: The engine's build; `None` when it could not be run.
-        device_map: Which device is which card.
+        device_map: Which device is which card; `None` while that cannot be asked.
         error: Why the engine could not be asked.
         options: What its command line takes; `None` where it has no help to read.
     """
 
     kind: EngineKind
     build: str | None
-    device_map: DeviceMap
+    device_map: DeviceMap | None
     error: SplitRigError | None = field(default=None, compare=False)
     options: Options | None = field(default=None, compare=False, repr=False)
 
@@ -126,14 +126,14 @@ class Engines:
     def discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
         """Ask an engine in the background what it sees; the answer comes as `DevicesFound`.
 
-        While an engine runs none is asked, but as soon as the last one has ended: a card that is
-        full shows itself to nobody else.
+        While an engine runs only its build is asked for; its devices as soon as the last one has
+        ended: a card that is full shows itself to nobody else.
         """
         with self._lock:
-            if self._n_running:
+            put_off = self._n_running > 0
+            if put_off:
                 self._later[kind] = (rig, model)
-                return
-        self._spawn_thread(self._discover, (kind, rig, model))
+        self._spawn_thread(self._check if put_off else self._discover, (kind, rig, model))
 
     def run_began(self) -> None:
         """An engine starts; from now on nothing is asked in the background, nor to its end."""
@@ -235,6 +235,23 @@ class Engines:
             known = self._later.pop(kind, (rig, model))
             self.discover(kind, *known)
 
+    def _check(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        """Whether it is there at all, with the devices it is known to have."""
+        del rig, model  # for when they are asked about
+        with self._lock:
+            number, known = self._number, self._device_maps.get(kind)
+        try:
+            engine = self.get(kind)
+            build = engine.check(self._closing.is_set)
+            found = DevicesFound(
+                kind=kind, build=build, device_map=known, options=_options_of(engine)
+            )
+        except ProbeCancelledError:
+            return
+        except SplitRigError as error:
+            found = DevicesFound(kind=kind, build=None, device_map=known, error=error)
+        self._post(found, number)
+
     def _discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
         with self._lock:
             number = self._number
@@ -256,6 +273,9 @@ class Engines:
         except SplitRigError as error:
             nothing = match_devices(rig.gpus, ())
             found = DevicesFound(kind=kind, build=None, device_map=nothing, error=error)
+        self._post(found, number)
+
+    def _post(self, found: DevicesFound, number: int) -> None:
         with self._lock:
             if number == self._number:  # else another engine was chosen meanwhile
                 self._mailbox.post(found)

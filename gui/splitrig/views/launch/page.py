@@ -492,7 +492,8 @@ class LaunchPage(QWidget):
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
             devices = planner.devices if self.plan.devices else ()
-            self.editor.plan.show_plan(self.plan, devices, numbers, speed)
+            unable = planner.rules.name if planner.obstacle else ""
+            self.editor.plan.show_plan(self.plan, devices, numbers, speed, unable=unable)
             handles = range(len(self.plan.devices) - 1)
             self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
         self._show_fit()
@@ -600,7 +601,7 @@ class LaunchPage(QWidget):
 
     def _show_command(self) -> None:
         request = self.planner.launch_request()
-        if request is None or self._command_for is None:
+        if request is None or self.planner.obstacle or self._command_for is None:
             self.editor.plan.show_command(())
             return
         try:
