@@ -24,6 +24,7 @@ from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.ray_control import RayControl
 from splitrig.views.launch.remote_control import RemoteControl
 from splitrig.views.launch.running_view import RunningView
 from splitrig.views.launch.wording import (
@@ -68,6 +69,7 @@ class LaunchPage(QWidget):
 
     Attributes:
         remote: Cards of other machines, with signals and slots of its own.
+        ray: Those for vLLM, likewise.
     """
 
     model_chosen = Signal(object)
@@ -169,6 +171,8 @@ class LaunchPage(QWidget):
         self.editor.cards.switched.connect(self._on_switched)
         self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
         self.remote.changed.connect(self._on_remote)
+        self.ray = RayControl(self.planner, self.editor.cards.remote.ray, self)
+        self.ray.changed.connect(self._on_remote)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
@@ -448,6 +452,7 @@ class LaunchPage(QWidget):
         cards = planner.all_cards
         used = [card for card in cards if card.used]
         self.editor.cards.show_cards(planner.cards, len(used), len(cards))
+        self.ray.refresh()
         self.remote.refresh()
         self.editor.split.show_cards(used)
         self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
