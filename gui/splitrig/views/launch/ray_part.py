@@ -99,10 +99,8 @@ class RayPart(QWidget):
 
     def show_addresses(self, addresses: Sequence[str]) -> None:
         """Offer this machine's addresses on its networks."""
-        chosen = self.address.currentText()
         self.address.clear()
         self.address.addItems([*addresses, LOOPBACK])
-        self.address.setCurrentIndex(max(self.address.findText(chosen), 0) if addresses else 0)
 
     def show_news(
         self,

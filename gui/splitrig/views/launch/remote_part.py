@@ -250,8 +250,8 @@ class RemotePart(QWidget):
         self.add.setVisible(not closed)
         if closed:
             self.close_entry()
-        closed = "" if not self.ray.isHidden() else closed
-        self.words.setText(closed or ("" if entries or self.entry.isHidden() else NOTHING))
+        said = closed if self.ray.isHidden() else ""
+        self.words.setText(said or ("" if entries or self.entry.isHidden() else NOTHING))
         self.words.setVisible(bool(self.words.text()))
         self.warning.setText("\n".join(warnings))
         self.warning.setVisible(bool(warnings) and not closed)
