@@ -57,9 +57,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_PROOF = 3
-"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
-
 
 @dataclass(frozen=True, slots=True)
 class ThreadCrash:
@@ -99,7 +96,6 @@ class Desktop(QObject):
         self.answers_ended = 0
         self._token_seen = False
         self._told_missing = ""
-        self._readings = 0
         self._metered: dict[int, EngineRates] = {}
         self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
@@ -181,12 +177,14 @@ class Desktop(QObject):
         from splitrig.bridge.ray import RayBridge
         from splitrig.bridge.remote import RemoteBridge
         from splitrig.bridge.rig import RigBridge
+        from splitrig.core.verify import FirstReadings
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
         from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 
         self.pump = Pump(self.mailbox)
+        self._first_readings = FirstReadings()
         self._engines = Engines(self.mailbox, self._settings.engine)
         self._fleet = Fleet(
             self.mailbox,
@@ -262,7 +260,6 @@ class Desktop(QObject):
             engine.engines_changed.connect(all_listener)
         engine.metered.connect(self._on_metered)
         engine.failed_unseen.connect(self._on_failed_unseen)
-        engine.shown_changed.connect(self._on_shown)
         launch.engine_chosen.connect(engine.show)
         self.chat_page.engine_chosen.connect(engine.show)
         engine.devices_found.connect(self._on_devices)
@@ -432,11 +429,11 @@ class Desktop(QObject):
         from splitrig.core.verify import verify
 
         status = self.engine.status
-        # a reading that was taken before it was ready proves nothing
-        self._readings = self._readings + 1 if status.phase is Phase.READY else 0
-        if self._readings >= FIRST_PROOF:
+        self._first_readings.add(rig, self.engine.running)
+        if (after := self._first_readings.of(status.slot)) is not None:
             before = self.engine.before(status.slot)
-            self.launch_page.show_findings(verify(status, before, rig, status.pids))
+            notes = verify(status, before, rig, status.pids, after=after)
+            self.launch_page.show_findings(notes)
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
 
     @Slot(object)
@@ -607,10 +604,6 @@ class Desktop(QObject):
         if not self.chat.busy:
             self._show_rate(0.0 if ready else None)
 
-    @Slot(int)
-    def _on_shown(self, _slot: int) -> None:
-        self._readings = 0
-
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
         failure = status.failure
@@ -620,6 +613,7 @@ class Desktop(QObject):
 
     @Slot(object)
     def _on_told(self, status: EngineStatus) -> None:
+        self._first_readings.follow(status)
         self.logs_page.show_status(status, log_name(status))
 
     @Slot(object, int)

@@ -48,11 +48,18 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spawned:
-    """The engine's process exists. Comes again when another port had to be tried.
+class Launching:
+    """A process is about to be started; again when another port had to be tried.
 
-    The fields are those of `EngineStatus`.
+    It may speak before it is known to exist, so what an earlier one said is forgotten here.
     """
+
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """The engine's process exists; the fields are those of `EngineStatus`."""
 
     pid: int | None
     url: str
@@ -133,9 +140,24 @@ class Restarting:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """The run ended and is not followed by another one, although restarts are wanted.
+
+    Attributes:
+        end: How it ended.
+        sentence: Why it is not started again.
+    """
+
+    end: Exited | Broken
+    sentence: str
+
+
 EngineEvent = (
     Restarting
+    | GivenUp
     | Begun
+    | Launching
     | Spawned
     | Logged
     | Advanced
@@ -168,17 +190,19 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             )
         case StopAsked() if status.phase in (*_LOADING, Phase.READY):
             return replace(status, phase=Phase.STOPPING, step="", step_since_s=None)
-        case Exited() | Broken() | Restarting() if status.phase.active:
+        case Exited() | Broken() | Restarting() | GivenUp() if status.phase.active:
             return _over(status, event)
         case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
             return _observed(status, event)
-        case Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
+        case Launching() | Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
     return status
 
 
-def _over(status: EngineStatus, event: Exited | Broken | Restarting) -> EngineStatus:
+def _over(status: EngineStatus, event: Exited | Broken | Restarting | GivenUp) -> EngineStatus:
     match event:
+        case GivenUp():
+            return _given_up(step(status, event.end), event.sentence)
         case Exited():
             return _exited(status, event)
         case Restarting():
@@ -205,8 +229,25 @@ def _restarting(status: EngineStatus, event: Restarting) -> EngineStatus:
     )
 
 
-def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> EngineStatus:
+def _given_up(ended: EngineStatus, sentence: str) -> EngineStatus:
+    failure = ended.failure
+    if failure is None:  # the user wanted it gone meanwhile
+        return ended
+    return replace(ended, failure=replace(failure, hint=f"{sentence} {failure.hint}".strip()))
+
+
+def _came_up(status: EngineStatus, event: Launching | Spawned | Advanced | Healthy) -> EngineStatus:
     match event:
+        case Launching():
+            return EngineStatus(
+                slot=status.slot,
+                phase=Phase.STARTING,
+                request=status.request,
+                plan=status.plan,
+                restart=status.restart,
+                step="process",
+                step_since_s=status.step_since_s if status.step == "process" else event.time_s,
+            )
         case Spawned():
             return replace(
                 status,
@@ -218,9 +259,6 @@ def _came_up(status: EngineStatus, event: Spawned | Advanced | Healthy) -> Engin
                 network_urls=event.network_urls,
                 served_model=event.served_model,
                 dialect=event.dialect,
-                log=LoadLog(),
-                actual={},
-                progress=None,
             )
         case Advanced():
             share = min(max(event.share, status.progress or 0.0), 1.0)

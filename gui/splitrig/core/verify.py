@@ -4,7 +4,7 @@ The engine's log tells what it took, telemetry what the cards hold; only both to
 card that stayed empty, a process on the wrong card, and weights that went to the computer's RAM.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from splitrig.core.engine import EngineKind, EngineStatus, Phase
@@ -19,6 +19,39 @@ SHARE_SEEN = 0.5
 """Of what a card should carry, so much must be seen as new memory in use."""
 NEARLY_FULL_BYTES = 128 * MIB
 """A card with less room than this may already put allocations elsewhere."""
+FIRST_PROOF = 3
+"""Readings of the cards, counted from the engine's being ready, before it is judged by them."""
+
+
+class FirstReadings:
+    """The cards as they were right after each engine became ready.
+
+    What comes onto a card or leaves it later is the doing of others.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._rigs: dict[int, Rig] = {}
+
+    def add(self, rig: Rig, engines: Iterable[EngineStatus]) -> None:
+        """Take a reading of the cards, and the engines that run."""
+        for status in engines:
+            if status.phase is not Phase.READY:
+                continue
+            # a reading that was taken before it was ready proves nothing
+            count = self._counts[status.slot] = self._counts.get(status.slot, 0) + 1
+            if count == FIRST_PROOF:
+                self._rigs[status.slot] = rig
+
+    def follow(self, status: EngineStatus) -> None:
+        """Forget what was seen of an engine that is not ready any more."""
+        if status.phase is not Phase.READY:
+            self._counts.pop(status.slot, None)
+            self._rigs.pop(status.slot, None)
+
+    def of(self, slot: int) -> Rig | None:
+        """The cards after an engine became ready; `None` when it is too early to tell."""
+        return self._rigs.get(slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +62,7 @@ class _Card:
     name: str
     planned_bytes: int
     grown_bytes: int | None
+    held_bytes: int | None
     sample: GpuSample | None
 
     @property
@@ -39,11 +73,18 @@ class _Card:
             notable
             and self.grown_bytes is not None
             and self.grown_bytes < SHARE_SEEN * self.planned_bytes
+            # others may have freed as much meanwhile
+            and (self.held_bytes or 0) < SHARE_SEEN * self.planned_bytes
         )
 
 
 def verify(
-    status: EngineStatus, before: Rig | None, now: Rig, pids: Collection[int] = ()
+    status: EngineStatus,
+    before: Rig | None,
+    now: Rig,
+    pids: Collection[int] = (),
+    *,
+    after: Rig | None = None,
 ) -> tuple[Note, ...]:
     """Everything that is not as it should be, the gravest first; empty when all is well.
 
@@ -52,6 +93,7 @@ def verify(
         before: The cards right before its start; without it memory is not compared.
         now: The cards now.
         pids: The engine's process and all below it; empty when it is not ours.
+        after: The cards right after it became ready; without it those now.
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
@@ -59,7 +101,7 @@ def verify(
     """
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return _spill(status) if status.phase is Phase.READY else ()
-    cards = _cards(status, before, now)
+    cards = _cards(status, before, after or now, now, pids)
     empty = [card for card in cards if card.empty]
     carrying = [card for card in cards if card.planned_bytes >= NOTABLE_BYTES and not card.empty]
     notes: list[Note] = []
@@ -68,20 +110,22 @@ def verify(
     else:
         notes += [_stayed_empty(status, card) for card in empty]
     notes += _wrong_cards(status, cards, now, pids)
-    notes += _without_process(status, cards, pids)
+    notes += _without_process(status, cards, now, pids)
     notes += _spill(status)
     notes += [note for card in cards for note in _full(card)]
     return tuple(notes)
 
 
-def _cards(status: EngineStatus, before: Rig | None, now: Rig) -> list[_Card]:
+def _cards(
+    status: EngineStatus, before: Rig | None, after: Rig, now: Rig, pids: Collection[int]
+) -> list[_Card]:
     cards = []
     for device in status.plan.devices if status.plan is not None else ():
-        sample = now.samples.get(device.id)
+        sample, last = now.samples.get(device.id), after.samples.get(device.id)
         first = before.samples.get(device.id) if before is not None else None
         grown = None
-        if sample is not None and first is not None:
-            used, was = sample.vram_used_bytes, first.vram_used_bytes
+        if last is not None and first is not None:
+            used, was = last.vram_used_bytes, first.vram_used_bytes
             grown = used - was if used is not None and was is not None else None
         cards.append(
             _Card(
@@ -89,10 +133,19 @@ def _cards(status: EngineStatus, before: Rig | None, now: Rig) -> list[_Card]:
                 name=device.name,
                 planned_bytes=device.model_bytes + device.kv_bytes,
                 grown_bytes=grown,
+                held_bytes=_held(sample, pids),
                 sample=sample,
             )
         )
     return cards
+
+
+def _held(sample: GpuSample | None, pids: Collection[int]) -> int | None:
+    """Bytes our processes hold on a card; `None` where the driver does not tell."""
+    listed = sample.processes if sample is not None else None
+    if listed is None:
+        return None
+    return sum(process.vram_bytes or 0 for process in listed if process.pid in pids)
 
 
 def _one_card(status: EngineStatus, full: _Card, empty: list[_Card]) -> Note:
@@ -150,7 +203,7 @@ def _wrong_cards(
         sample = now.samples.get(gpu.id)
         if gpu.id in planned or sample is None or sample.processes is None:
             continue
-        held = sum(p.vram_bytes or 0 for p in sample.processes if p.pid in pids)
+        held = _held(sample, pids) or 0
         if held >= NOTABLE_BYTES:
             notes.append(
                 Note(
@@ -166,10 +219,15 @@ def _wrong_cards(
     return notes
 
 
-def _without_process(status: EngineStatus, cards: list[_Card], pids: Collection[int]) -> list[Note]:
+def _without_process(
+    status: EngineStatus, cards: list[_Card], now: Rig, pids: Collection[int]
+) -> list[Note]:
     """Cards that should carry something and on which none of our processes is."""
     if not pids or (status.request is not None and status.request.rpc):
         return []
+    listed = {p.pid for sample in now.samples.values() for p in sample.processes or ()}
+    if listed.isdisjoint(pids):
+        return []  # in a container the driver names processes by the numbers of its host
     return [
         Note(
             id="no-process-on-card",

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from tests.services.engines.conftest import Watch, planned
+from tests.services.engines.processes import wait_for
 
 from splitrig.core.engine import Phase
 from splitrig.core.share import EVERYWHERE, Way, lines_for
@@ -66,6 +67,18 @@ def test_the_network_reaches_it_with_the_key_after_an_explicit_choice(watch: Wat
     assert reached(url, "sk-guess") == 401
     assert reached(url, ready.api_key or "") == 200
     assert (ready.url or "").startswith("http://127.0.0.1:")
+
+
+@pytest.mark.skipif(not lan_addresses(), reason="this machine is on no network")
+@pytest.mark.parametrize("host", [lan_addresses()[0] if lan_addresses() else "", "127.0.0.2"])
+def test_one_that_listens_on_a_single_address_is_found_there(watch: Watch, host: str) -> None:
+    watched = watch(start_timeout_s=15)
+    request, plan = planned(1.0, 1.0)
+    watched.start(replace(request, host=host), plan)
+    ready = watched.wait(Phase.READY)
+    assert (ready.url or "").startswith(f"http://{host}:")
+    assert reached(ready.url or "", ready.api_key or "") == 200
+    wait_for(lambda: watched.drain() or watched.metered)
 
 
 def test_an_address_that_is_not_ours_is_one_sentence(watch: Watch) -> None:

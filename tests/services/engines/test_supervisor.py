@@ -22,8 +22,11 @@ from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.plan import PlanRequest
 from splitrig.core.restart import RestartPolicy
 from splitrig.core.settings import EngineSettings
-from splitrig.core.units import GIB
+from splitrig.core.units import GIB, MIB
 from splitrig.services.engines.line_feed import EngineLogLines, GapCounter
+from splitrig.services.engines.llama_cpp import LlamaCppRun, healthy
+from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.process import GRACE_S
 
 if sys.platform == "win32":
     pytest.skip("the fake engine is a shell script", allow_module_level=True)
@@ -137,6 +140,32 @@ def test_stop_while_it_loads_ends_even_a_deaf_engine_within_two_seconds(
     watched.wait(Phase.STOPPED, most_s=3)
     assert time.monotonic() - begun < 2
     assert running([loading.pid]) == []
+
+
+def test_a_server_that_does_not_answer_leaves_time_for_stop() -> None:
+    """One that stands still takes a connection and says nothing; Stop has 2 s with the kill."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begun = time.monotonic()
+        assert not healthy(silent.getsockname()[1])
+        assert time.monotonic() - begun + GRACE_S < 2
+
+
+def test_an_engine_that_stands_still_while_it_loads_is_stopped_in_time(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake("frozen")
+    loading = watched.wait(Phase.LOADING)
+    wait_for(lambda: psutil.Process(loading.pid).status() == psutil.STATUS_STOPPED)
+    for _ in range(3):
+        time.sleep(0.3)
+        watched.drain()
+    begun = time.monotonic()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED, most_s=5)
+    assert time.monotonic() - begun < 2.5
+    assert running([loading.pid or 0]) == []
 
 
 def test_close_while_it_loads_ends_everything(start_fake: StartFake) -> None:
@@ -424,3 +453,77 @@ def test_a_running_engine_is_written_down_and_forgotten_when_it_ends(start_fake:
     assert ready.api_key not in file.read_text()
     watched.supervisor.close()
     assert list(watched.records.iterdir()) == []
+
+
+def test_what_an_engine_says_at_once_is_not_lost(watch: Watch, fake: Path, tmp_path: Path) -> None:
+    """It may speak before this program knows that it exists."""
+    said = "load_tensors:        CUDA0 model buffer size =    50.00 MiB"
+    used = "using device CUDA0 (a card) (unknown id) - 100 MiB free"
+    first = f'#!/bin/sh\ncase "$*" in *--port*) echo "{used}"; echo "{said}";; esac\n'
+    fake.write_text(fake.read_text().replace("#!/bin/sh\n", first))
+    watched = watch(fake, {"FAKE_MODE": "ready", "FAKE_SEEN": str(tmp_path / "seen")})
+    for _ in range(8):
+        watched.start(*planned(1.0, names=("CUDA0",)))
+        ready = watched.wait(Phase.READY)
+        assert ready.actual["CUDA0"].model_bytes == 50 * MIB
+        watched.supervisor.stop()
+        watched.wait(Phase.STOPPED)
+        watched.statuses.clear()
+
+
+def test_late_lines_of_a_crashed_process_are_not_the_next_ones(
+    start_fake: StartFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is busy for seconds holds the reader up, which has lines left to read."""
+    write, busy_s = LogFile.write, [3.0]
+
+    def slow_write(file: LogFile, data: bytes) -> None:
+        time.sleep(busy_s.pop() if busy_s and b"model loaded" in data else 0)
+        write(file, data)
+
+    monkeypatch.setattr(LogFile, "write", slow_write)
+    watched = start_fake("recovers", restart=RestartPolicy(enabled=True, first_delay_s=0.1))
+    wait_for(lambda: watched.supervisor.status.restart)
+    wait_for(lambda: watched.supervisor.status.phase is Phase.READY)
+    wait_for(lambda: watched.drain() or any("CUDA error" in line for line in watched.lines))
+    assert watched.supervisor.status.log.troubles == ()
+
+
+def test_a_restart_that_fails_is_not_explained_by_what_the_run_before_said(
+    start_fake: StartFake,
+) -> None:
+    watched = start_fake(
+        "gives-up", restart=RestartPolicy(enabled=True, most_tries=1, first_delay_s=0.1)
+    )
+    failure = watched.wait(Phase.FAILED).failure
+    assert failure is not None
+    assert failure.log_tail[-1] == "no more"
+    assert not any("CUDA error" in line for line in failure.log_tail)
+    assert failure.message.endswith("Last line: no more")
+    assert failure.hint.startswith("The start failed after a restart; it is not started again. ")
+
+
+def test_a_mistake_of_our_own_at_the_end_leaves_nothing_hanging(
+    start_fake: StartFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaCppRun, "close", lambda _run: 1 / 0)
+        watched = start_fake("ready")
+        watched.wait(Phase.READY)
+        watched.discover(Rig(time_s=0))
+        watched.supervisor.stop()
+        watched.wait(Phase.STOPPED, most_s=5)
+    wait_for(lambda: watched.drain() or watched.found)  # what was put off is asked now
+    watched.statuses.clear()
+    watched.start(*planned(1.0, names=("CUDA0",)))
+    watched.wait(Phase.READY)
+
+
+def test_a_mistake_of_our_own_after_the_start_leaves_no_process(
+    start_fake: StartFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LlamaCppRun, "url", lambda _run, _port: 1 / 0)
+    failed = start_fake("ready").wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert "ZeroDivisionError" in failed.failure.message
+    assert psutil.Process().children(recursive=True) == []

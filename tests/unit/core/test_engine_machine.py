@@ -27,7 +27,9 @@ from splitrig.core.engine_machine import (
     Counted,
     EngineEvent,
     Exited,
+    GivenUp,
     Healthy,
+    Launching,
     Logged,
     Restarting,
     Spawned,
@@ -114,9 +116,38 @@ def test_a_process_gives_pid_address_and_devices() -> None:
 def test_a_second_process_on_another_port_forgets_the_log_of_the_first() -> None:
     first = after(BEGUN, SPAWNED, logged(Trouble(TroubleKind.PORT_TAKEN, "8137")))
     assert first.log.troubles
-    second = step(first, replace(SPAWNED, pid=4712, url="http://127.0.0.1:8138"))
+    assert first.phase is Phase.STARTING
+    second = after(
+        Launching(time_s=101.0),
+        replace(SPAWNED, pid=4712, url="http://127.0.0.1:8138"),
+        status=first,
+    )
     assert second.pid == 4712
     assert second.log.troubles == ()
+    assert (second.step, second.step_since_s) == ("process", 100.0)
+
+
+def test_a_second_process_has_passed_no_step_of_the_first() -> None:
+    """One that loads before it takes its port is through with everything when that fails."""
+    status = step(
+        after(*recorded("rpc_3_1.log"), status=after(BEGUN, SPAWNED)), Launching(time_s=109)
+    )
+    assert status.phase is Phase.STARTING
+    assert (status.request, status.plan) == (REQUEST, PLAN)
+    assert (status.step, status.step_since_s, status.step_seconds) == ("process", 109, {})
+    assert (status.pid, status.url, status.actual) == (None, None, {})
+
+
+def test_a_process_may_speak_before_it_is_known_to_exist() -> None:
+    said = (logged(BuildNamed("b1")), logged(Passed(Mark.WEIGHTS)))
+    status = after(BEGUN, Launching(time_s=100.1), *said, SPAWNED)
+    assert status.phase is Phase.LOADING
+    assert status.log.build == "b1"
+    assert status.pid == 4711
+
+
+def test_a_stop_is_not_undone_by_a_process_that_is_about_to_start() -> None:
+    assert step(STOPPING, Launching(time_s=103.0)) is STOPPING
 
 
 def test_the_log_moves_through_the_steps_and_times_them() -> None:
@@ -341,3 +372,12 @@ def test_a_crash_that_is_followed_by_another_start_keeps_its_reason() -> None:
     stopping = replace(ready, phase=Phase.STOPPING)
     assert step(stopping, event).phase is Phase.STOPPED
     assert step(EngineStatus(), event) == EngineStatus()
+
+
+def test_a_crash_that_is_not_followed_by_a_start_says_so() -> None:
+    given_up = GivenUp(end=Exited(exit_code=-6), sentence="It crashed too often.")
+    failed = step(READY, given_up)
+    assert failed.phase is Phase.FAILED
+    assert failed.failure is not None
+    assert failed.failure.hint.startswith("It crashed too often. Launch it again")
+    assert step(STOPPING, given_up) == STOPPED

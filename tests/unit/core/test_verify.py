@@ -8,7 +8,7 @@ from splitrig.core.engine_log import DeviceUsed, LoadLog
 from splitrig.core.gpu import GpuInfo, GpuProcess, GpuSample, Rig, Vendor
 from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
 from splitrig.core.units import GIB, MIB
-from splitrig.core.verify import verify
+from splitrig.core.verify import FIRST_PROOF, FirstReadings, verify
 
 NAMES = ("RTX 4090", "RTX 3080", "RTX 3060")
 PID = 4711
@@ -154,3 +154,42 @@ def test_an_engine_that_is_not_ready_and_the_demo_rig_are_not_judged() -> None:
     demo = replace(rig(1, 1, 1), demo=True)
     assert verify(status(5, 3), demo, demo) == ()
     assert verify(status(5, 3, plan=None), EMPTY, rig(1, 1, 1)) == ()
+
+
+def test_memory_that_others_free_meanwhile_is_not_missed_on_a_card() -> None:
+    held = {n: (GpuProcess(pid=PID, vram_bytes=5 * GIB),) for n in range(2)}
+    game = rig(7, 1, 1)
+    assert verify(status(5, 3), game, rig(6.5, 4.5, 1, pids=held), [PID]) == ()
+    assert ids(status(5, 3), game, rig(6.5, 4.5, 1)) == ["one-card-loaded"]  # not told by whom
+
+
+def test_what_happens_on_the_cards_after_the_proof_is_the_doing_of_others() -> None:
+    """Another engine on the same card, or a game, ends an hour later."""
+    before, after, later = rig(8, 1, 1), rig(13.5, 4.5, 1), rig(6.5, 4.5, 1)
+    assert verify(status(5, 3), before, later, after=after) == ()
+
+
+def test_process_numbers_of_another_namespace_prove_nothing() -> None:
+    """In a container the driver tells the numbers that the host gave."""
+    host = {n: (GpuProcess(pid=90210, vram_bytes=5 * GIB),) for n in range(2)}
+    assert verify(status(5, 3), EMPTY, rig(6.5, 4.5, 1, pids=host), [PID]) == ()
+
+
+def test_the_cards_after_a_start_are_kept_for_each_engine_until_it_ends() -> None:
+    first, second = status(5, slot=1), status(3, slot=2, phase=Phase.LOADING)
+    rigs = [replace(rig(n, n, n), time_s=n) for n in range(1, 9)]
+    readings = FirstReadings()
+    for reading in rigs[:4]:
+        readings.add(reading, (first, second))
+    assert readings.of(1) is rigs[FIRST_PROOF - 1]
+    assert readings.of(2) is None
+    ready = replace(second, phase=Phase.READY)
+    for reading in rigs[4:]:
+        readings.add(reading, (first, ready))
+    assert readings.of(1) is rigs[FIRST_PROOF - 1]
+    assert readings.of(2) is rigs[3 + FIRST_PROOF]
+    readings.follow(ready)
+    assert readings.of(2) is not None
+    readings.follow(replace(first, phase=Phase.STARTING, restart="It crashed."))
+    readings.add(rigs[0], (first, ready))
+    assert readings.of(1) is None

@@ -117,7 +117,7 @@ class Run(Protocol):
     def answers(self, port: int, key: str) -> bool:
         """Whether the model is loaded and requests are answered; asked again and again.
 
-        Blocks for at most some 2 s.
+        Blocks for at most some 1 s.
 
         Raises:
             EngineError: It will never be, for a reason its log does not tell.

@@ -24,6 +24,9 @@ from splitrig.services.engines.rpc_server import (
     lender_failure,
 )
 
+ANSWER_S = 0.8
+"""Longest wait for one answer; Stop waits for it too, and has `STOP_S` altogether."""
+
 
 class LlamaCpp:
     """llama-server, with devices lent by the processor where there is no card."""
@@ -173,9 +176,9 @@ def healthy(
     port: int,
     path: str = "/health",
     *,
-    headers: Mapping[str, str] | None = None,
     host: str = LOOPBACK,
-    timeout_s: float = 2,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = ANSWER_S,
 ) -> bool:
     """Whether a server of this machine answers 200; a refused or broken connection is a no."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)

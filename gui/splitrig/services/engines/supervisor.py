@@ -17,7 +17,9 @@ from splitrig.core.engine_machine import (
     Counted,
     EngineEvent,
     Exited,
+    GivenUp,
     Healthy,
+    Launching,
     Logged,
     Restarting,
     Spawned,
@@ -29,7 +31,7 @@ from splitrig.core.gpu import Rig
 from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
 from splitrig.core.restart import Ending, RestartPolicy, decide
-from splitrig.core.share import LOOPBACK, network_urls, own_address
+from splitrig.core.share import LOOPBACK, is_open, network_urls, own_address
 from splitrig.services.engines.engine import Order, Run, Starter
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.line_feed import LineFeed
@@ -98,7 +100,7 @@ class Supervisor:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._feed = LineFeed(slot)
         self._stop = threading.Event()
-        self._run_number = 0
+        self._process_number = 0
         self._dots = 0
         self._threads: list[threading.Thread] = []
         self._preferred_port = free_port()
@@ -119,22 +121,20 @@ class Supervisor:
             if self._status.phase.active:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
-            self._tail.clear()
-            self._run_number += 1
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
-            number = self._run_number
             self._engines.run_began()
-        self._threads = [t for t in self._threads if t.is_alive()]
-        thread = threading.Thread(
-            target=self._run, args=(number, request, rig), name="engine supervisor"
-        )
-        self._threads.append(thread)
-        thread.start()
+            self._threads = [t for t in self._threads if t.is_alive()]
+            thread = threading.Thread(
+                target=self._run, args=(request, rig), name="engine supervisor"
+            )
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         """Stop the engine in the background; does nothing when none runs."""
-        self._apply(StopAsked())
-        self._stop.set()
+        with self._lock:  # both or nothing, or it would end the next one
+            self._apply(StopAsked())
+            self._stop.set()
 
     def close(self) -> None:
         """Stop the engine and wait until everything is gone; blocks for at most some 3 s."""
@@ -154,41 +154,57 @@ class Supervisor:
         names = self._engines.names_for(request)
         return engine.preview(request, names, request.port or self._preferred_port)
 
-    def _apply(self, event: EngineEvent, number: int | None = None) -> None:
-        """Take an event in; one of a run that is over changes nothing."""
+    def _apply(self, event: EngineEvent, process: int | None = None) -> None:
+        """Take an event in; what a process says that is not the present one changes nothing."""
         with self._lock:
-            if number is not None and number != self._run_number:
+            if process is not None and process != self._process_number:
                 return
             before = self._status
             self._status = step(before, event)
             if self._status is not before:
                 self._mailbox.post(self._status)
 
-    def _run(self, number: int, request: LaunchRequest, rig: Rig) -> None:
+    def _run(self, request: LaunchRequest, rig: Rig) -> None:
         """The supervisor's thread: from Start to the end of the last process.
 
         How it ended is told last, when nothing of it is left: the next start may follow at once.
         """
+        try:
+            self._apply(self._lives(request, rig))
+        except Exception as unexpected:
+            log.exception("the engine's supervisor failed")
+            self._apply(Broken(failure=_own_fault(unexpected)))
+        finally:
+            self._engines.run_ended()
+
+    def _lives(self, request: LaunchRequest, rig: Rig) -> Exited | Broken | GivenUp:
+        """Run the engine, and again as often as it crashes and that is wanted.
+
+        Returns:
+            How it ended at last.
+        """
         tries = 0
         while True:
-            end = self._once(number, request, rig)
+            end = self._once(request, rig)
             self._post_lines()
             decision = decide(self.restart, self._ending(end), tries)
-            if not decision.restart:
-                break
             tries = decision.tries
-            now_s = time.monotonic()
-            self._apply(Restarting(time_s=now_s, end=end, sentence=decision.sentence), number)
+            with self._lock:
+                if not decision.restart and decision.sentence:
+                    return GivenUp(end=end, sentence=decision.sentence)
+                if not decision.restart or self._stop.is_set():
+                    return end
+                now_s = time.monotonic()
+                self._apply(Restarting(time_s=now_s, end=end, sentence=decision.sentence))
             if self._stop.wait(decision.delay_s):
-                break
-        self._apply(end, number)
-        self._engines.run_ended()
+                return end
 
-    def _once(self, number: int, request: LaunchRequest, rig: Rig) -> Exited | Broken:
+    def _once(self, request: LaunchRequest, rig: Rig) -> Exited | Broken:
         """One start and its whole life."""
         run: Run | None = None
         engines = self._engines
         self._ready_since_s = None
+        self._tail.clear()
         try:
             engine = engines.get(request.engine)
             engine.check(self._stop.is_set)  # a file that is no engine is told of first
@@ -196,7 +212,7 @@ class Supervisor:
                 engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
             order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
-            return self._serve(number, run)
+            return self._serve(run)
         except SplitRigError as error:
             tail = tuple(error.details.splitlines()[-20:]) or tuple(self._tail)[-20:]
             return Broken(failure=Failure(message=error.message, hint=error.hint, log_tail=tail))
@@ -216,7 +232,7 @@ class Supervisor:
             asked=self._stop.is_set(),
         )
 
-    def _serve(self, number: int, run: Run) -> Exited | Broken:
+    def _serve(self, run: Run) -> Exited | Broken:
         """Run the engine until it ends, trying another port when an automatic one is taken.
 
         Returns:
@@ -228,28 +244,22 @@ class Supervisor:
                 check_port(wanted, host)
             port = wanted or (self._preferred_port if attempt == 0 else free_port())
             key = secrets.token_urlsafe(24)
-            file = LogFile(self._log_dir, self._log_name(run))
-            self._dots = 0
+            urls = network_urls(host, port, lan_addresses()) if is_open(host) else ()
+            process = self._launch(run, port, key)
             try:
-                process = run.start(port, key, self._starter(number, run, port, file))
-            except EngineError:
-                file.close()
-                raise
-            self._apply(
-                Spawned(
-                    pid=process.pid,
-                    url=run.url(port),
-                    api_key=key if run.takes_key else None,
-                    command=run.command(port),
-                    device_names=run.device_names,
-                    network_urls=network_urls(host, port, lan_addresses()),
-                    served_model=run.served_model,
-                    dialect=run.dialect,
-                ),
-                number,
-            )
-            try:
-                broken = self._watch(number, run, process, port, key)
+                self._apply(
+                    Spawned(
+                        pid=process.pid,
+                        url=run.url(port),
+                        api_key=key if run.takes_key else None,
+                        command=run.command(port),
+                        device_names=run.device_names,
+                        network_urls=urls,
+                        served_model=run.served_model,
+                        dialect=run.dialect,
+                    )
+                )
+                broken = self._watch(run, process, port, key)
             finally:
                 process.stop()
                 process.close()
@@ -260,11 +270,25 @@ class Supervisor:
                 break
         return Exited(exit_code=process.poll(), tail=tuple(self._tail))
 
+    def _launch(self, run: Run, port: int, key: str) -> EngineProcess:
+        """Start the process; from now on its lines count, and no others."""
+        with self._lock:
+            self._process_number += 1
+            self._dots = 0
+            self._tail.clear()
+            self._apply(Launching(time_s=time.monotonic()))
+        file = LogFile(self._log_dir, self._log_name(run))
+        try:
+            return run.start(port, key, self._starter(run, port, file))
+        except BaseException:
+            file.close()
+            raise
+
     def _log_name(self, run: Run) -> str:
         """The first engine's file has the plain name; those beside it are numbered."""
         return run.log_name if self._slot == 1 else f"{run.log_name}-{self._slot}"
 
-    def _starter(self, number: int, run: Run, port: int, file: LogFile) -> Starter:
+    def _starter(self, run: Run, port: int, file: LogFile) -> Starter:
         request = run.request
         about = RunAbout(
             kind=request.engine.value,
@@ -273,7 +297,10 @@ class Supervisor:
             cards=request.gpu_ids,
         )
         return Starter(
-            on_lines=self._reader_of(number, run), log=file, about=about, records=self._records
+            on_lines=self._reader_of(self._process_number, run),
+            log=file,
+            about=about,
+            records=self._records,
         )
 
     def _port_was_taken(self) -> bool:
@@ -283,9 +310,7 @@ class Supervisor:
             trouble.kind is TroubleKind.PORT_TAKEN for trouble in status.log.troubles
         )
 
-    def _watch(
-        self, number: int, run: Run, process: EngineProcess, port: int, key: str
-    ) -> Broken | None:
+    def _watch(self, run: Run, process: EngineProcess, port: int, key: str) -> Broken | None:
         """Wait for health, then for the end of the process or the wish to stop it.
 
         Returns:
@@ -304,12 +329,12 @@ class Supervisor:
             if status.phase is Phase.READY:
                 if time.monotonic() >= counted_s + COUNT_EVERY_S:
                     counted_s = time.monotonic()
-                    self._apply(Counted(pids=tree_of(process.pid)), number)
+                    self._apply(Counted(pids=tree_of(process.pid)))
                 if meter is not None and (seen := meter.look()) is not None:
                     self._mailbox.post(EngineMetered(self._slot, seen))
                 continue
             if (share := progress.share(status.step)) is not None:
-                self._apply(Advanced(share=share), number)
+                self._apply(Advanced(share=share))
             now_s = time.monotonic()
             # Before it has bound its port another program could answer there.
             bound = status.phase is Phase.LOADING or not run.says_when_bound
@@ -319,7 +344,7 @@ class Supervisor:
             # Its log may be read later than its answer; what it says belongs to the verdict.
             if answered_s is not None and self._all_said(run, now_s - answered_s):
                 self._ready_since_s = now_s
-                self._apply(Healthy(time_s=now_s), number)
+                self._apply(Healthy(time_s=now_s))
             elif now_s - begun_s > self.start_timeout_s:
                 return Broken(failure=_too_slow(self.start_timeout_s, self._tail))
         return None
@@ -331,27 +356,28 @@ class Supervisor:
     def _pause_s(self) -> float:
         return WATCH_EVERY_S if self.status.phase is Phase.READY else HEALTH_EVERY_S
 
-    def _reader_of(self, number: int, run: Run) -> Callable[[list[str]], None]:
-        """What takes the lines of one run, on the thread that reads them."""
+    def _reader_of(self, process: int, run: Run) -> Callable[[list[str]], None]:
+        """What takes the lines of one process, on the thread that reads them."""
 
         def read(lines: list[str]) -> None:
-            if number == self._run_number:
-                self._on_lines(number, run, lines)
+            self._feed.add(lines)
+            # a slow disk may hold the last lines back until the next process runs
+            if process == self._process_number:
+                self._understand(process, run, lines)
 
         return read
 
-    def _on_lines(self, number: int, run: Run, lines: list[str]) -> None:
-        """Keep and understand; the supervisor's thread posts."""
+    def _understand(self, process: int, run: Run, lines: list[str]) -> None:
+        """What the lines say; the supervisor's thread posts them."""
         self._tail.extend(lines)
-        self._feed.add(lines)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)
-                self._apply(Advanced(share=self._dots / 100), number)
+                self._apply(Advanced(share=self._dots / 100), process)
                 continue
             event = run.read_line(line)
             if event is not None:
-                self._apply(Logged(time_s=time.monotonic(), event=event), number)
+                self._apply(Logged(time_s=time.monotonic(), event=event), process)
 
     def _on_helper_lines(self, lines: list[str]) -> None:
         """Lines of the server that lends the processor, without its word on every connection."""
