@@ -99,6 +99,7 @@ def test_cards_of_the_other_machines_take_part(page: LaunchPage, part: RayPart) 
     ]
     least = min(device.total_bytes or 0 for device in page.planner.devices[:2])
     assert [device.total_bytes for device in page.planner.devices[2:]] == [least, least]
+    assert [note.id for note in page.planner.ray.notes()] == ["ray-memory"]
     request = page.planner.launch_request()
     assert request is not None
     assert request.gpu_ids == ("GPU-0", "GPU-1")
@@ -114,3 +115,4 @@ def test_cards_of_the_other_machines_take_part(page: LaunchPage, part: RayPart) 
     assert request is not None
     assert request.vllm is not None
     assert request.vllm.cluster is None
+    assert page.planner.ray.notes() == []

@@ -545,7 +545,8 @@ class LaunchPage(QWidget):
         plan, model = self.plan, self.planner.model
         if plan is not None and self.planner.vllm_plan is not None:
             self.editor.plan.show_fixes(())
-            self.editor.plan.show_notes(vllm_remarks(self.planner.vllm_plan))
+            remarked = self.planner.ray.notes() + vllm_remarks(self.planner.vllm_plan)
+            self.editor.plan.show_notes(remarked)
             self._show_command()
         if plan is None or model is None:
             return

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from splitrig.core.gpu import Note, Severity
 from splitrig.core.ray import RayState
 from splitrig.core.vllm import Cluster, ClusterKind
 from splitrig.views.launch.card_choice import CardChoice
@@ -56,6 +57,20 @@ class RayChoice:
             )
             for at, (ip, number) in enumerate(places)
         )
+
+    def notes(self) -> list[Note]:
+        """What the plan assumes of the other machines."""
+        if self.joined(0) is None:
+            return []
+        return [
+            Note(
+                id="ray-memory",
+                severity=Severity.WARNING,
+                message="Ray does not tell how much memory the other machines' cards have.",
+                detail="Each is planned like the smallest card of this machine that takes part; "
+                "with less, vLLM refuses to start.",
+            )
+        ]
 
     def joined(self, n_cards: int) -> Cluster | None:
         """What vLLM is given; `None` where this machine works alone.
