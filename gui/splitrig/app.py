@@ -79,6 +79,7 @@ class Desktop(QObject):
         rig: Readings of the cards.
         engine: The engine.
         remote: Cards of other machines.
+        ray: The Ray cluster of vLLM.
         models: Reads model files.
         chat: Talks to the engine.
     """
@@ -174,6 +175,7 @@ class Desktop(QObject):
         from splitrig.bridge.engine import EngineBridge
         from splitrig.bridge.models import ModelsBridge
         from splitrig.bridge.pump import Pump
+        from splitrig.bridge.ray import RayBridge
         from splitrig.bridge.remote import RemoteBridge
         from splitrig.bridge.rig import RigBridge
         from splitrig.core.verify import FirstReadings
@@ -196,6 +198,7 @@ class Desktop(QObject):
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
         self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
+        self.ray = RayBridge(self.pump, self.mailbox, self._engines)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.pump.listen(OrphansFound, self._on_orphans)
@@ -297,6 +300,12 @@ class Desktop(QObject):
         launch.added.connect(self._on_remote_added)
         launch.removed.connect(self._on_remote_removed)
         self.engine.engines_changed.connect(remote.show_engines)
+        ray, joined = self.ray, self.launch_page.ray
+        joined.look_wanted.connect(ray.look)
+        joined.start_wanted.connect(ray.start_head)
+        joined.stop_wanted.connect(ray.stop_head)
+        ray.told.connect(joined.show_news)
+        self.launch_page.editor.cards.remote.ray.show_addresses(remote.addresses())
         lend = self.settings_page.lend
         lend.lend_wanted.connect(remote.lend)
         lend.stop_wanted.connect(remote.stop_lending)
@@ -366,6 +375,7 @@ class Desktop(QObject):
         self._client.close()
         self._fleet.close()
         self.remote.close()
+        self.ray.close()
         self._engines.close()
         self._orphans.close()
         if self._sampler is not None:
