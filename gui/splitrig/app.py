@@ -25,6 +25,7 @@ from splitrig import __version__
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import log_name, model_stem
 from splitrig.core.errors import EngineMissingError, SplitRigError, StoreError
+from splitrig.core.metrics import RatesOfAll
 from splitrig.core.ollama import attached_options
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitrig.core.chat import Answer, ChatOptions, Message
+    from splitrig.core.devices import DeviceMap
     from splitrig.core.gpu import Rig
     from splitrig.core.hf_model import HfModel
     from splitrig.core.lending import LendStatus
-    from splitrig.core.metrics import EngineRates
     from splitrig.core.model import Model
     from splitrig.core.plan import Plan
     from splitrig.core.remote import RemoteEndpoint
@@ -78,6 +79,7 @@ class Desktop(QObject):
         rig: Readings of the cards.
         engine: The engine.
         remote: Cards of other machines.
+        ray: The Ray cluster of vLLM.
         models: Reads model files.
         chat: Talks to the engine.
     """
@@ -95,7 +97,7 @@ class Desktop(QObject):
         self.answers_ended = 0
         self._token_seen = False
         self._told_missing = ""
-        self._metered: dict[int, EngineRates] = {}
+        self._metered = RatesOfAll()
         self._lendable: dict[str, str] = {}  # llama.cpp's name of each card
         self._talks_to = self._answering = 0  # slots
         self._store = SettingsStore()
@@ -173,6 +175,7 @@ class Desktop(QObject):
         from splitrig.bridge.engine import EngineBridge
         from splitrig.bridge.models import ModelsBridge
         from splitrig.bridge.pump import Pump
+        from splitrig.bridge.ray import RayBridge
         from splitrig.bridge.remote import RemoteBridge
         from splitrig.bridge.rig import RigBridge
         from splitrig.core.verify import FirstReadings
@@ -195,6 +198,7 @@ class Desktop(QObject):
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
         self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
+        self.ray = RayBridge(self.pump, self.mailbox, self._engines)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.pump.listen(OrphansFound, self._on_orphans)
@@ -296,6 +300,12 @@ class Desktop(QObject):
         launch.added.connect(self._on_remote_added)
         launch.removed.connect(self._on_remote_removed)
         self.engine.engines_changed.connect(remote.show_engines)
+        ray, joined = self.ray, self.launch_page.ray
+        joined.look_wanted.connect(ray.look)
+        joined.start_wanted.connect(ray.start_head)
+        joined.stop_wanted.connect(ray.stop_head)
+        ray.told.connect(joined.show_news)
+        self.launch_page.editor.cards.remote.ray.show_addresses(remote.addresses())
         lend = self.settings_page.lend
         lend.lend_wanted.connect(remote.lend)
         lend.stop_wanted.connect(remote.stop_lending)
@@ -365,6 +375,7 @@ class Desktop(QObject):
         self._client.close()
         self._fleet.close()
         self.remote.close()
+        self.ray.close()
         self._engines.close()
         self._orphans.close()
         if self._sampler is not None:
@@ -467,19 +478,21 @@ class Desktop(QObject):
         from splitrig.core.devices import backend_of
 
         self.launch_page.show_engine_found(found.kind, found.build, found.error, found.options)
-        if found.kind is EngineKind.LLAMA_CPP:
-            self._show_lendable(found)
+        device_map = found.device_map
+        if found.kind is EngineKind.LLAMA_CPP and device_map is not None:
+            self._show_lendable(device_map)
         if found.error is None and self.window.notice.title == self._told_missing != "":
             self._told_missing = ""
             self.window.notice.hide()
         if found.kind is not self.launch_page.planner.engine:
             return
-        backends = {m.gpu_id: backend_of(m.device.name) for m in found.device_map.matches}
-        demo = self.rig.rig is not None and self.rig.rig.demo
-        self.launch_page.show_device_notes({} if demo else found.device_map.unmatched_gpus)
-        names = {match.gpu_id: match.device.name for match in found.device_map.matches}
-        self.launch_page.show_device_names(names)
-        self.launch_page.show_backends(backends)
+        if device_map is not None:
+            backends = {m.gpu_id: backend_of(m.device.name) for m in device_map.matches}
+            demo = self.rig.rig is not None and self.rig.rig.demo
+            self.launch_page.show_device_notes({} if demo else device_map.unmatched_gpus)
+            names = {match.gpu_id: match.device.name for match in device_map.matches}
+            self.launch_page.show_device_names(names)
+            self.launch_page.show_backends(backends)
         # there it stands beside the engine's name, and here beside the build's
         pages = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
         if found.error is not None and self.window.current_page not in pages:
@@ -501,11 +514,11 @@ class Desktop(QObject):
 
     # Other machines
 
-    def _show_lendable(self, found: DevicesFound) -> None:
+    def _show_lendable(self, device_map: DeviceMap) -> None:
         """Offer what llama.cpp sees of this machine's cards to be lent."""
         from splitrig.views.settings.lend_panel import LendChoice
 
-        matches = found.device_map.matches
+        matches = device_map.matches
         self._lendable = {match.gpu_id: match.device.name for match in matches}
         choices = [LendChoice(m.device.name, m.device.description) for m in matches]
         self.settings_page.lend.show_devices(choices)
@@ -603,8 +616,7 @@ class Desktop(QObject):
         self._talks_to = talks_to.slot
         self.chat_page.set_engine(talks_to)
         self.side.show_engine(talks_to)
-        if not self.chat.busy:
-            self._show_rate(0.0 if ready else None)
+        self._show_rates_of_all()
 
     @Slot(object)
     def _on_failed_unseen(self, status: EngineStatus) -> None:
@@ -626,14 +638,17 @@ class Desktop(QObject):
     @Slot(object)
     def _on_metered(self, news: EngineMetered) -> None:
         """While the chat is silent, the curves show what others ask of the engines."""
-        self._metered[news.slot] = news.rates
+        self._metered.add(news.slot, news.rates)
+        self._show_rates_of_all()
+
+    def _show_rates_of_all(self) -> None:
+        ready = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        self._metered.keep(ready)
         if self.chat.busy:
             return
-        running = {status.slot for status in self.engine.running if status.phase is Phase.READY}
-        seen = [rates for slot, rates in self._metered.items() if slot in running]
-        tok_s = sum(rates.tok_s or 0.0 for rates in seen)
-        self.rig.set_rates(tok_s, sum(rates.prompt_tok_s or 0.0 for rates in seen))
-        self._show_rate(tok_s)
+        if ready:
+            self.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
+        self._show_rate(self._metered.tok_s if ready else None)
 
     def _on_orphans(self, found: OrphansFound) -> None:
         """Engines of an earlier run: what they hold, and a way to end them."""

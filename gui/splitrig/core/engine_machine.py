@@ -325,7 +325,15 @@ def _ready(status: EngineStatus, time_s: float) -> EngineStatus:
         progress=1.0,
         **_next_step(status, "", time_s),
     )
+    if _is_joined(status):
+        return status
     return _judged(replace(status, actual=actual_buffers(status)))
+
+
+def _is_joined(status: EngineStatus) -> bool:
+    """Other machines take part: one log tells of all their cards, and does not say of which."""
+    vllm = status.request.vllm if status.request is not None else None
+    return vllm is not None and vllm.cluster is not None
 
 
 def _judged(status: EngineStatus) -> EngineStatus:
@@ -388,8 +396,10 @@ def actual_buffers(status: EngineStatus) -> dict[str, Buffers]:
     """Bytes per device in the order of the split, then others the log names, then the host.
 
     Once the engine is ready a device without a buffer holds 0 bytes of it; before, and where the
-    log tells of all cards together only, `None`.
+    log tells of all cards together only, `None`. Empty where other machines take part.
     """
+    if _is_joined(status):
+        return {}
     model, kv, compute = (
         status.log.bytes_on(kind) for kind in (BufferKind.MODEL, BufferKind.KV, BufferKind.COMPUTE)
     )

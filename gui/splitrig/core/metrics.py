@@ -224,3 +224,28 @@ def _gained(before: float | None, after: float | None) -> float | None:
 
 def _per_second(gained: float | None, seconds: float) -> float | None:
     return gained / seconds if gained is not None and seconds > 0 else None
+
+
+class RatesOfAll:
+    """The last rates of every engine that is ready, added up."""
+
+    def __init__(self) -> None:
+        self._rates: dict[int, EngineRates] = {}
+
+    def add(self, slot: int, seen: EngineRates) -> None:
+        """Take the rates of one engine."""
+        self._rates[slot] = seen
+
+    def keep(self, slots: Collection[int]) -> None:
+        """Forget the engines that are not ready any more; a slot may get another one."""
+        self._rates = {slot: seen for slot, seen in self._rates.items() if slot in slots}
+
+    @property
+    def tok_s(self) -> float:
+        """Tokens generated per second, all engines together; what is not told counts as 0."""
+        return sum(seen.tok_s or 0.0 for seen in self._rates.values())
+
+    @property
+    def prompt_tok_s(self) -> float:
+        """Prompt tokens read per second, all engines together."""
+        return sum(seen.prompt_tok_s or 0.0 for seen in self._rates.values())

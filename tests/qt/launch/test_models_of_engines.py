@@ -144,3 +144,34 @@ def test_nothing_is_planned_for_an_ollama_that_runs_already(
     ((request, plan),) = asked
     assert request.gpu_ids == ()
     assert plan.devices == ()
+
+
+@needs_linux
+def test_an_engine_that_cannot_load_the_model_shows_no_fit_and_no_command(
+    theme: Theme, qtbot: QtBot
+) -> None:
+    page = LaunchPage(theme, command_for=lambda _request: ("vllm", "serve"))
+    qtbot.addWidget(page)
+    page.show_rig(make_rig(used_gib=0.3))
+    page.show_model(make_model())
+    plan = page.editor.plan
+    assert plan.head.title.text() == "Fits"
+    qtbot.waitUntil(lambda: plan.command.command == ("vllm", "serve"))
+    choose(page, EngineKind.VLLM)
+    assert plan.head.title.text() == "vLLM cannot load it here"
+    qtbot.waitUntil(lambda: plan.command.command == ())
+    choose(page, EngineKind.LLAMA_CPP)
+    assert plan.head.title.text() == "Fits"
+
+
+@pytest.mark.parametrize("kind", list(EngineKind))
+def test_no_choice_is_wider_than_the_column_of_a_small_window(
+    page: LaunchPage, kind: EngineKind
+) -> None:
+    page.resize(968, 652)
+    page.show_model(make_model())
+    choose(page, kind)
+    column = page.editor._left.viewport().width()
+    panels = (page.editor.model, page.editor.cards, page.editor.split, page.editor.address)
+    for panel in (*panels, page.editor.knobs):
+        assert panel.minimumSizeHint().width() <= column, type(panel).__name__

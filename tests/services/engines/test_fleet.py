@@ -21,6 +21,7 @@ from splitrig.core.units import MIB
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import MOST_ENGINES, Fleet
 from splitrig.services.engines.line_feed import EngineLogLines
+from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.rpc_server import lend_with
 from splitrig.services.mailbox import Mailbox
 
@@ -148,6 +149,23 @@ def test_an_rpc_server_is_not_shared_by_two_engines(watch: Callable[..., Watched
         watched.fleet.close()
     finally:
         lender.stop()
+
+
+def test_a_port_that_another_engine_is_about_to_take_is_refused(
+    watch: Callable[..., Watched], fake: Path
+) -> None:
+    """One that takes its port last would load its model only to find it gone."""
+    watched = watch(fake, FAKE_MODE="stubborn")
+    request, plan = planned(1.0, names=("CUDA0",))
+    port = free_port()
+    watched.fleet.start(replace(request, port=port), plan, RIG)
+    with pytest.raises(EngineError, match=f"Engine 1 has the port {port} already"):
+        watched.fleet.start(replace(request, port=port), plan, RIG)
+    watched.fleet.start(request, plan, RIG)
+    automatic = watched.wait(2, Phase.LOADING)
+    taken = int((automatic.url or "").rpartition(":")[2])
+    with pytest.raises(EngineError, match="Engine 2 has the port"):
+        watched.fleet.start(replace(request, port=taken), plan, RIG)
 
 
 def test_there_is_a_bound_and_all_end_at_once(watch: Callable[..., Watched], fake: Path) -> None:

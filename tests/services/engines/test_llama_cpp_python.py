@@ -105,6 +105,14 @@ def test_an_engine_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         find_llama_cpp_python()
 
 
+def test_a_split_it_does_not_know_is_refused_instead_of_another_one() -> None:
+    request, _ = planned(3.0, 1.0)
+    request = replace(request, plan=replace(request.plan, split_mode="tensor"))
+    engine = LlamaCppPython(Path("/usr/bin/python3"))
+    with pytest.raises(EngineError, match="no split mode 'tensor'"):
+        engine.command(request, ("CUDA0", "CUDA1"), 8137)
+
+
 def test_a_python_without_the_package_is_one_sentence(
     llama_cpp_python_env: LlamaCppPythonEnv,
 ) -> None:

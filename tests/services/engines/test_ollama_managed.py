@@ -1,6 +1,7 @@
 """Ollama as our own server: the split arrives, the chat answers, and nothing is left behind."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -307,8 +308,11 @@ def test_too_much_for_a_card_of_two_gib_is_one_sentence_and_a_clean_state(
     watched = start(3.0, 1.0, vulkan=cards, plan=knobs, program=limited)
     failed = watched.wait(Phase.FAILED, most_s=150)
     assert failed.failure is not None
-    assert failed.failure.message == (
-        "Out of memory: 768.0 MiB more did not fit on card 0, which had 2,048 MiB free."
+    # with so little address space the driver's own line, which names the card, may be missing
+    assert re.fullmatch(
+        r"Out of memory: 768\.0 MiB more did not fit on "
+        r"(card 0, which had 2,048 MiB free|a card)\.",
+        failed.failure.message,
     )
     assert "Shorten the context" in failed.failure.hint
     assert below_me() == []

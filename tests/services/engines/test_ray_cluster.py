@@ -10,16 +10,10 @@ import pytest
 from tests.support.fake_vllm import make_environment
 
 from splitrig.core.errors import EngineError
+from splitrig.core.ray import RayNode, RayState, join_command
 from splitrig.core.vllm import Cluster, ClusterKind
 from splitrig.services.engines.ports import answers, free_port
-from splitrig.services.engines.ray_cluster import (
-    RayHead,
-    RayNode,
-    RayState,
-    check_cluster,
-    join_command,
-    read_ray,
-)
+from splitrig.services.engines.ray_cluster import RayHead, check_cluster, read_ray
 from splitrig.services.engines.vllm_program import VllmProgram, find_vllm
 
 

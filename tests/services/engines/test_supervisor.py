@@ -379,10 +379,55 @@ def test_what_an_engine_saw_that_is_no_longer_chosen_counts_for_nothing(
     wait_for(lambda: watched.drain() or watched.found)
     watched.close()  # waits for the slow one as well
     watched.drain()
-    assert [f.device_map.matches[0].device.name for f in watched.found] == ["Vulkan0"]
+    maps = [found.device_map for found in watched.found if found.device_map is not None]
+    assert [m.matches[0].device.name for m in maps] == ["Vulkan0"]
     request = LaunchRequest(model=Path("m.gguf"), gpu_ids=(card.id,), plan=PlanRequest())
     command = watched.supervisor.command_for(request)
     assert command[command.index("-dev") + 1] == "Vulkan0"
+
+
+def test_settings_that_change_during_a_start_do_not_bend_it(
+    watch: Watch, fake: Path, tmp_path: Path
+) -> None:
+    """The start goes on with the engine it began with, and the devices that one has named."""
+    card = real_card(1, "NVIDIA GeForce RTX 4090")
+    listed = "  CUDA0: NVIDIA GeForce RTX 4090 (24576 MiB, 20000 MiB free)"
+    env = {"FAKE_DEVICES": listed, "FAKE_MODE": "ready", "FAKE_SEEN": str(tmp_path / "seen")}
+    watched = watch(fake, env)
+    slow = '#!/bin/sh\ncase "$*" in *--list-devices*) sleep 1;; esac\n'
+    fake.write_text(fake.read_text().replace("#!/bin/sh\n", slow))
+    request, plan = planned(1.0)
+    request = replace(request, gpu_ids=(card.id,))
+    watched.supervisor.start(request, plan, Rig(time_s=0, gpus=(card,)))
+    wait_for(lambda: any("--list-devices" in line(p) for p in psutil.Process().children(True)))
+    watched.engines.use(EngineSettings(llama_server=tmp_path / "another"))
+    ready = watched.wait(Phase.READY)
+    assert ready.command[0] == str(fake)
+    assert ready.device_names == ("CUDA0",)
+
+
+def test_a_look_at_the_devices_gives_way_to_a_start(
+    watch: Watch, fake: Path, tmp_path: Path
+) -> None:
+    """Cards that are being filled show themselves to nobody else; it looks again afterwards."""
+    env = {"FAKE_MODE": "ready", "FAKE_SEEN": str(tmp_path / "seen")}
+    watched = watch(fake, env)
+    slow = '#!/bin/sh\ncase "$*" in *--list-devices*) sleep 5;; esac\n'
+    fake.write_text(fake.read_text().replace("#!/bin/sh\n", slow))
+
+    def looks() -> bool:
+        return any("--list-devices" in line(p) for p in psutil.Process().children(True))
+
+    watched.discover(Rig(time_s=0, gpus=(real_card(1, "NVIDIA GeForce RTX 4090"),)))
+    wait_for(looks)
+    watched.start(*planned(1.0, names=("CUDA0",)))
+    watched.wait(Phase.READY, most_s=4)
+    assert not looks()
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED)
+    wait_for(looks)
+    watched.drain()
+    assert watched.found == []
 
 
 def test_cards_that_change_while_an_engine_runs_are_asked_about_afterwards(
@@ -391,11 +436,12 @@ def test_cards_that_change_while_an_engine_runs_are_asked_about_afterwards(
     watched = start_fake("ready")
     watched.wait(Phase.READY)
     watched.discover(Rig(time_s=0))
-    time.sleep(0.3)
-    watched.drain()
-    assert watched.found == []
-    watched.supervisor.stop()
     wait_for(lambda: watched.drain() or watched.found)
+    assert watched.found[0].build is not None, "a second engine can be chosen"
+    assert watched.found[0].device_map is None
+    watched.supervisor.stop()
+    wait_for(lambda: watched.drain() or len(watched.found) == 2)
+    assert watched.found[1].device_map is not None
 
 
 def test_an_engine_given_up_is_gone_before_that_is_told(start_fake: StartFake) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from splitrig.core.errors import EngineError
 from splitrig.core.metrics import (
     EngineCounts,
+    EngineRates,
+    RatesOfAll,
     Sample,
     parse_metrics,
     rates,
@@ -145,3 +147,13 @@ def test_llama_server_counts_while_it_writes() -> None:
     ended = "llamacpp:tokens_predicted_total 300\nllamacpp:n_decode_total 300\n"
     assert read_counts(ended + busy, 2.0).generated == 300
     assert read_counts("llamacpp:tokens_predicted_total 300", 2.0).generated == 300
+
+
+def test_the_rates_of_all_engines_are_those_of_the_ones_that_are_ready() -> None:
+    everyone = RatesOfAll()
+    everyone.add(1, EngineRates(time_s=0, tok_s=20.0))
+    everyone.add(2, EngineRates(time_s=0, tok_s=5.0, prompt_tok_s=100.0))
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (25.0, 100.0)
+    everyone.keep({2})
+    everyone.keep({1, 2})  # another engine has the slot, and has told nothing yet
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (5.0, 100.0)

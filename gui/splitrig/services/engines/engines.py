@@ -31,14 +31,14 @@ class DevicesFound:
     Attributes:
         kind: Which engine.
         build: The engine's build; `None` when it could not be run.
-        device_map: Which device is which card.
+        device_map: Which device is which card; `None` while that cannot be asked.
         error: Why the engine could not be asked.
         options: What its command line takes; `None` where it has no help to read.
     """
 
     kind: EngineKind
     build: str | None
-    device_map: DeviceMap
+    device_map: DeviceMap | None
     error: SplitRigError | None = field(default=None, compare=False)
     options: Options | None = field(default=None, compare=False, repr=False)
 
@@ -126,17 +126,17 @@ class Engines:
     def discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
         """Ask an engine in the background what it sees; the answer comes as `DevicesFound`.
 
-        While an engine runs none is asked, but as soon as the last one has ended: a card that is
-        full shows itself to nobody else.
+        While an engine runs only its build is asked for; its devices as soon as the last one has
+        ended: a card that is full shows itself to nobody else.
         """
         with self._lock:
-            if self._n_running:
+            put_off = self._n_running > 0
+            if put_off:
                 self._later[kind] = (rig, model)
-                return
-        self._spawn_thread(self._discover, (kind, rig, model))
+        self._spawn_thread(self._check if put_off else self._discover, (kind, rig, model))
 
     def run_began(self) -> None:
-        """An engine starts; from now on nothing is asked in the background."""
+        """An engine starts; from now on nothing is asked in the background, nor to its end."""
         with self._lock:
             self._n_running += 1
 
@@ -165,26 +165,44 @@ class Engines:
             EngineError: There is no engine, or it does not start.
         """
         with self._lock:
-            number = self._number
-        engine = self.get(kind)
+            number, engine = self._number, self.get(kind)
+        return self._ask(engine, number, rig, model, cancelled)
+
+    def _ask(
+        self, engine: Engine, number: int, rig: Rig, model: Path | None, cancelled: Cancelled
+    ) -> DeviceMap:
+        """Ask this engine; its answer is kept unless another one was chosen meanwhile."""
         devices: tuple[EngineDevice, ...] = ()
         if not rig.demo and rig.gpus:
             devices = engine.list_devices(rig.gpus, model, cancelled)
         if cancelled():
-            raise ProbeCancelledError(f"{kind} was not waited for.")
+            raise ProbeCancelledError(f"{engine.kind} was not waited for.")
         device_map = match_devices(rig.gpus, devices)
         with self._lock:
             if number == self._number:
-                self._device_maps[kind] = device_map
+                self._device_maps[engine.kind] = device_map
         return device_map
 
-    def must_ask(self, request: LaunchRequest) -> bool:
-        """Cards are wanted that the last look at the engine's devices did not know."""
-        if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
-            return False
+    def prepare(
+        self, request: LaunchRequest, rig: Rig, cancelled: Cancelled = never
+    ) -> tuple[Engine, tuple[str, ...] | None]:
+        """The engine for a start and its devices for the cards; blocks for up to some seconds.
+
+        Both are of the same engine, whatever the settings become meanwhile.
+
+        Returns:
+            The engine, and its devices as in `names_for`.
+
+        Raises:
+            EngineError: There is none, it does not start, or has no device for one of the cards.
+        """
+        kind = request.engine
         with self._lock:
-            known = self._device_maps.get(request.engine)
-        return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+            number, engine, known = self._number, self.get(kind), self._device_maps.get(kind)
+        engine.check(cancelled)  # a file that is no engine is told of first
+        if _must_ask(request, known):
+            known = self._ask(engine, number, rig, request.model, cancelled)
+        return engine, _names_for(request, known)
 
     def names_for(self, request: LaunchRequest) -> tuple[str, ...] | None:
         """Engine devices for the cards asked for; `None` when the processor is to be lent.
@@ -192,25 +210,9 @@ class Engines:
         Raises:
             EngineError: The engine has no device for one of the cards.
         """
-        if request.devices:
-            return request.devices
-        if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
-            return None
         with self._lock:
-            device_map = self._device_maps.get(request.engine)
-        if device_map is None:
-            return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
-        names = []
-        for gpu_id in request.gpu_ids:
-            device = device_map.device(gpu_id)
-            if device is None:
-                why = device_map.unmatched_gpus.get(gpu_id, "it is not there any more")
-                raise EngineError(
-                    f"The engine cannot use the card {gpu_id}: {why}.",
-                    "Switch that card off, or choose another engine.",
-                )
-            names.append(device.name)
-        return tuple(names)
+            known = self._device_maps.get(request.engine)
+        return _names_for(request, known)
 
     def close(self) -> None:
         """Give up what is asked in the background; blocks until it is gone."""
@@ -225,21 +227,55 @@ class Engines:
             self._threads.append(thread)
             thread.start()
 
-    def _discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+    def _put_off(self, number: int, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        """Ask later, as an engine began meanwhile; what was put off since is newer."""
         with self._lock:
-            number = self._number
+            if self._closing.is_set() or number != self._number:
+                return
+            known = self._later.pop(kind, (rig, model))
+            self.discover(kind, *known)
+
+    def _check(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        """Whether it is there at all, with the devices it is known to have."""
+        del rig, model  # for when they are asked about
+        with self._lock:
+            number, known = self._number, self._device_maps.get(kind)
         try:
             engine = self.get(kind)
             build = engine.check(self._closing.is_set)
-            device_map = self.ask_devices(kind, rig, model, self._closing.is_set)
             found = DevicesFound(
-                kind=kind, build=build, device_map=device_map, options=_options_of(engine)
+                kind=kind, build=build, device_map=known, options=_options_of(engine)
             )
         except ProbeCancelledError:
             return
         except SplitRigError as error:
+            found = DevicesFound(kind=kind, build=None, device_map=known, error=error)
+        self._post(found, number)
+
+    def _discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
+        with self._lock:
+            number = self._number
+
+        def too_late() -> bool:
+            return self._closing.is_set() or self._n_running > 0 or number != self._number
+
+        try:
+            with self._lock:
+                engine = self.get(kind)
+            build = engine.check(too_late)
+            device_map = self._ask(engine, number, rig, model, too_late)
+            found = DevicesFound(
+                kind=kind, build=build, device_map=device_map, options=_options_of(engine)
+            )
+        except ProbeCancelledError:
+            self._put_off(number, kind, rig, model)
+            return
+        except SplitRigError as error:
             nothing = match_devices(rig.gpus, ())
             found = DevicesFound(kind=kind, build=None, device_map=nothing, error=error)
+        self._post(found, number)
+
+    def _post(self, found: DevicesFound, number: int) -> None:
         with self._lock:
             if number == self._number:  # else another engine was chosen meanwhile
                 self._mailbox.post(found)
@@ -249,3 +285,30 @@ def _options_of(engine: Engine) -> Options | None:
     """What llama-server's command line takes, once it was asked."""
     known = engine.server.known_capabilities if isinstance(engine, LlamaCpp) else None
     return known.options if known is not None else None
+
+
+def _must_ask(request: LaunchRequest, known: DeviceMap | None) -> bool:
+    """Cards are wanted that the last look at the engine's devices did not know."""
+    if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
+        return False
+    return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+
+
+def _names_for(request: LaunchRequest, known: DeviceMap | None) -> tuple[str, ...] | None:
+    if request.devices:
+        return request.devices
+    if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
+        return None
+    if known is None:
+        return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
+    names = []
+    for gpu_id in request.gpu_ids:
+        device = known.device(gpu_id)
+        if device is None:
+            why = known.unmatched_gpus.get(gpu_id, "it is not there any more")
+            raise EngineError(
+                f"The engine cannot use the card {gpu_id}: {why}.",
+                "Switch that card off, or choose another engine.",
+            )
+        names.append(device.name)
+    return tuple(names)

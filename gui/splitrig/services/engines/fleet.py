@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from splitrig.core.engine import EngineStatus, LaunchRequest
 from splitrig.core.errors import EngineError
@@ -70,7 +71,8 @@ class Fleet:
             Its slot.
 
         Raises:
-            EngineError: Too many run, or one of them is the only client an RPC server takes.
+            EngineError: Too many run, one of them has the port that is wanted, or is the only
+                client an RPC server takes.
         """
         with self._lock:
             busy = {e for s in self._active() if s.request for e in s.request.rpc}
@@ -80,6 +82,7 @@ class Fleet:
                         f"The server at {endpoint} serves another engine already.",
                         "Stop that engine first: it serves one at a time.",
                     )
+            self._check_port(request.port)
             slot = self._free_slot()
             self._supervisor(slot).start(request, plan, rig)
             return slot
@@ -114,6 +117,20 @@ class Fleet:
             supervisor.stop()
         for supervisor in supervisors:
             supervisor.close()
+
+    def _check_port(self, port: int) -> None:
+        """Make sure that no engine of ours has a port, or is still on the way to take it.
+
+        Raises:
+            EngineError: One has, and the new one would fail when it is loaded.
+        """
+        for status in self._active() if port else ():
+            wanted = status.request.port if status.request is not None else 0
+            if port in (wanted, urlsplit(status.url or "").port):
+                raise EngineError(
+                    f"Engine {status.slot} has the port {port} already.",
+                    "Choose another port, or 0 for a free one.",
+                )
 
     def _active(self) -> list[EngineStatus]:
         return [s.status for s in self._supervisors.values() if s.status.phase.active]

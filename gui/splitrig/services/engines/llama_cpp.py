@@ -26,7 +26,7 @@ from splitrig.services.engines.rpc_server import (
 )
 
 ANSWER_S = 0.8
-"""Longest wait for one answer; Stop waits for it too, and has `STOP_S` altogether."""
+"""Longest wait for one answer; Stop waits for it too, and has 2 s altogether."""
 
 
 class LlamaCpp:
@@ -179,8 +179,8 @@ def healthy(
     port: int,
     path: str = "/health",
     *,
-    host: str = LOOPBACK,
     headers: Mapping[str, str] | None = None,
+    host: str = LOOPBACK,
     timeout_s: float = ANSWER_S,
 ) -> bool:
     """Whether a server of this machine answers 200; a refused or broken connection is a no."""

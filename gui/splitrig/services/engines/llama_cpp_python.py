@@ -184,14 +184,23 @@ class LlamaCppPython:
             raise EngineError(f"llama-cpp-python does not start: {why}.", WAY_OUT) from error
 
     def command(self, request: LaunchRequest, names: Sequence[str], port: int) -> tuple[str, ...]:
-        """The command line for a request, with the devices in the order of the split."""
+        """The command line for a request, with the devices in the order of the split.
+
+        Raises:
+            EngineError: It cannot split in the way that is asked for.
+        """
         plan = request.plan
+        if plan.split_mode not in _MODES:
+            raise EngineError(
+                f"llama-cpp-python knows no split mode '{plan.split_mode}'.",
+                "Choose 'layer' or 'none', or llama.cpp's own server.",
+            )
         n_ubatch = min(plan.n_ubatch, plan.n_batch)
         rpc = ["--rpc", ",".join(request.rpc)] if request.rpc else []
         arguments: dict[str, object] = {
             "model": request.model.absolute(),
             "n_gpu_layers": plan.n_gpu_layers if names else 0,
-            "split_mode": _MODES.get(plan.split_mode, 1),
+            "split_mode": _MODES[plan.split_mode],
             "main_gpu": 0,
             "n_ctx": plan.n_ctx,
             "n_batch": plan.n_batch,

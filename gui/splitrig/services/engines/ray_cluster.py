@@ -4,10 +4,10 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
+from splitrig.core.ray import RayNode, RayState, join_command
 from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.probe import (
@@ -20,10 +20,6 @@ from splitrig.services.engines.probe import (
 from splitrig.services.engines.process import EngineProcess, launch
 from splitrig.services.engines.vllm_program import VllmCapabilities, VllmProgram
 
-WARNING = (
-    "Ray lets everyone who reaches its port run programs on all its machines: use it only in a "
-    "network you trust."
-)
 START_S = 30
 ASK_S = 60
 INSTALL = "Install it into the same environment: pip install ray"
@@ -47,39 +43,6 @@ except Exception as error:
     told = {"error": str(error).strip().splitlines()[0] if str(error).strip() else repr(error)}
 print("splitrig-ray:" + json.dumps(told))
 """
-
-
-@dataclass(frozen=True, slots=True)
-class RayNode:
-    """One machine of a cluster.
-
-    Attributes:
-        ip: Its address.
-        n_cards: Cards it lends.
-        kinds: What Ray calls them.
-    """
-
-    ip: str
-    n_cards: int
-    kinds: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RayState:
-    """What a cluster holds now.
-
-    Attributes:
-        nodes: Its living machines.
-        n_free: Cards nobody has taken.
-    """
-
-    nodes: tuple[RayNode, ...]
-    n_free: int
-
-
-def join_command(cluster: Cluster) -> str:
-    """What to run on every other machine, in vLLM's environment there, for copying."""
-    return f"ray start --address={cluster.host_ip}:{cluster.port} --block"
 
 
 def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -> RayState:

@@ -203,16 +203,12 @@ class Supervisor:
     def _once(self, request: LaunchRequest, rig: Rig) -> Exited | Broken:
         """One start and its whole life."""
         run: Run | None = None
-        engines = self._engines
         self._ready_since_s = None
         self._tail.clear()
         try:
-            engine = engines.get(request.engine)
-            engine.check(self._stop.is_set)  # a file that is no engine is told of first
+            engine, names = self._engines.prepare(request, rig, self._stop.is_set)
             _check_taken(request, engine.build)
-            if engines.must_ask(request):
-                engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
-            order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
+            order = Order(request=request, names=names, plan=self.status.plan)
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
             return self._serve(run)
         except SplitRigError as error:

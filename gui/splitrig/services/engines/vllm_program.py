@@ -17,7 +17,9 @@ from splitrig.services.engines.probe import Cancelled, never, probe
 
 PROBE_TIMEOUT_S = 60
 """The first look into an environment of 10,000 files on a slow disk."""
-INSTALL = "Install it into an environment of its own (pip install vllm), then choose that folder."
+INSTALL = (
+    "Install it into an environment of its own (pip install vllm), then choose it in Settings."
+)
 ON_WINDOWS = "vLLM does not run on Windows itself."
 WSL = "Install it in WSL2, start it there, and use llama.cpp or Ollama here."
 _SAID = "splitrig-vllm:"

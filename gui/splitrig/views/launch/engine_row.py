@@ -112,4 +112,4 @@ class EngineRow(QWidget):
 
 
 def _menu_text(rules: EngineRules) -> str:
-    return f"{rules.name}   {rules.says}"
+    return f"{rules.name}\t{rules.says}"  # the tab makes two columns

@@ -26,6 +26,7 @@ from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.ray_control import RayControl
 from splitrig.views.launch.remote_control import RemoteControl
 from splitrig.views.launch.running_view import RunningView
 from splitrig.views.launch.wording import (
@@ -72,6 +73,7 @@ class LaunchPage(QWidget):
     Attributes:
         more: The folded settings, with signals and slots of their own for the files chosen there.
         remote: Cards of other machines, with signals and slots of its own.
+        ray: Those for vLLM, likewise.
     """
 
     model_chosen = Signal(object)
@@ -174,6 +176,8 @@ class LaunchPage(QWidget):
         self.editor.cards.switched.connect(self._on_switched)
         self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
         self.remote.changed.connect(self._on_remote)
+        self.ray = RayControl(self.planner, self.editor.cards.remote.ray, self)
+        self.ray.changed.connect(self._on_remote)
         self.editor.split.changed.connect(self._on_split)
         self.editor.split.auto_wanted.connect(self._on_auto)
         self.editor.split.even_wanted.connect(self._on_even)
@@ -478,6 +482,7 @@ class LaunchPage(QWidget):
         cards = planner.all_cards
         used = [card for card in cards if card.used]
         self.editor.cards.show_cards(planner.cards, len(used), len(cards))
+        self.ray.refresh()
         self.remote.refresh()
         self.editor.split.show_mode(planner.knobs.split_mode)
         self.more.show_choices(planner.split_choices)
@@ -492,7 +497,8 @@ class LaunchPage(QWidget):
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
             devices = planner.devices if self.plan.devices else ()
-            self.editor.plan.show_plan(self.plan, devices, numbers, speed)
+            unable = planner.rules.name if planner.obstacle else ""
+            self.editor.plan.show_plan(self.plan, devices, numbers, speed, unable=unable)
             handles = range(len(self.plan.devices) - 1)
             self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
         self._show_fit()
@@ -573,7 +579,8 @@ class LaunchPage(QWidget):
         plan, model = self.plan, self.planner.model
         if plan is not None and self.planner.vllm_plan is not None:
             self.editor.plan.show_fixes(())
-            self.editor.plan.show_notes(vllm_remarks(self.planner.vllm_plan))
+            remarked = self.planner.ray.notes() + vllm_remarks(self.planner.vllm_plan)
+            self.editor.plan.show_notes(remarked)
             self._show_command()
         if plan is None or model is None:
             return
@@ -600,7 +607,7 @@ class LaunchPage(QWidget):
 
     def _show_command(self) -> None:
         request = self.planner.launch_request()
-        if request is None or self._command_for is None:
+        if request is None or self.planner.obstacle or self._command_for is None:
             self.editor.plan.show_command(())
             return
         try:

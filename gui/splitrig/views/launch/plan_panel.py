@@ -223,13 +223,17 @@ class PlanPanel(Panel):
         devices: Sequence[PlanDevice],
         numbers: Mapping[str, int],
         speed: Speed,
+        *,
+        unable: str = "",
     ) -> None:
-        """Show verdict, bars and numbers."""
-        said = verdict(plan)
+        """Show verdict, bars and numbers; `unable` names an engine that cannot load the model."""
+        said = verdict(plan, unable=unable)
         icon, colour = ("check-circle", "success") if said.fits else ("x-circle", "danger")
+        if unable:
+            icon, colour = "warning", "warning"
         self.head.show_words(icon, colour, said.title, said.detail)
-        self.head.show_speed(speed if plan.fits else Speed())
-        set_role(self, "true" if said.fits else "danger", "panel")
+        self.head.show_speed(speed if said.fits else Speed())
+        set_role(self, "true" if said.fits or unable else "danger", "panel")
         self.bars.show_plan(plan, devices, numbers)
         self.table.setVisible(bool(plan.devices))
         self.table.show_plan(plan, devices, numbers)

@@ -38,6 +38,7 @@ from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
+from splitrig.views.launch.ray_choice import RayChoice, is_far
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 
 AUTO_DRIFT = 0.02
@@ -93,7 +94,8 @@ class Planner:
         engine_build: What that engine says of itself; `None` before it was asked.
         engine_error: Why that engine cannot be used.
         options: What that engine's command line takes; empty where it is not known.
-        remote: Cards of other machines.
+        remote: Cards of other machines, over llama.cpp's RPC.
+        ray: Cards of other machines for vLLM.
     """
 
     def __init__(self) -> None:
@@ -111,6 +113,7 @@ class Planner:
         self.engine_error: SplitRigError | None = None
         self.options = Options()
         self.remote = RemoteChoice()
+        self.ray = RayChoice()
         self._off: set[str] = set()
         self._in_use: Mapping[str, str] = {}
         self._shared: set[str] = set()
@@ -136,8 +139,12 @@ class Planner:
     @property
     def all_cards(self) -> tuple[CardChoice, ...]:
         """This machine's cards, and behind them those of other machines."""
+        own = self.cards
+        if self.engine is EngineKind.VLLM:
+            used = [card for card in own if card.used]
+            return (*own, *self.ray.choices(used, len(self.rig.gpus)))
         far = tuple(entry.card for entry in self.remote_entries if entry.card is not None)
-        return (*self.cards, *far)
+        return (*own, *far)
 
     @property
     def remote_entries(self) -> tuple[RemoteEntry, ...]:
@@ -155,7 +162,23 @@ class Planner:
         ids = [card.id for card in self.used_cards]
         own = card_devices(self.rig, ids, self._backends)
         far = [card for card in map(self.remote.card, ids) if card is not None]
-        return (*own, *(card.plan_device() for card in far))
+        joined = [
+            PlanDevice(
+                name=card.name,
+                id=card.id,
+                free_bytes=card.free_bytes or 0,
+                total_bytes=card.total_bytes,
+            )
+            for card in self.used_cards
+            if is_far(card.id)
+        ]
+        return (*own, *(card.plan_device() for card in far), *joined)
+
+    @property
+    def own_device_names(self) -> tuple[str, ...]:
+        """What the engine calls the cards of this machine that take part, where it said so."""
+        ids = [card.id for card in self.used_cards]
+        return tuple(self._device_names[i] for i in ids if i in self._device_names)
 
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
@@ -446,6 +469,7 @@ class Planner:
             split=self.shares if pipeline else None,
             n_ctx=self.knobs.n_ctx,
             max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
+            cluster=self.ray.joined(cards),
         )
 
     def _plan_folder(self, model: HfModel) -> Plan | None:
@@ -471,7 +495,7 @@ class Planner:
             return None
         return LaunchRequest(
             model=model.path,
-            gpu_ids=tuple(card.id for card in self.used_cards),
+            gpu_ids=tuple(card.id for card in self.used_cards if not is_far(card.id)),
             plan=replace(self.plan_request(), n_ctx=plan.n_ctx),
             engine=self.engine,
             vllm=plan.decided(self.vllm_options()),

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, 
 from splitrig.core.errors import EngineError
 from splitrig.core.remote import DEFAULT_PORT, RemoteEndpoint, RemoteState
 from splitrig.core.units import MISSING, gib_text
+from splitrig.views.launch.ray_part import RayPart
 from splitrig.views.launch.remote_choice import LOOKING, RemoteEntry
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.card_chip import CardChip
@@ -172,6 +173,7 @@ class RemotePart(QWidget):
         look: Look again.
         entry: That line.
         warning: What to know about the network.
+        ray: What stands there instead for vLLM.
     """
 
     switched = Signal(str, bool)
@@ -213,6 +215,9 @@ class RemotePart(QWidget):
         column.addLayout(self._list)
         column.addWidget(self.entry)
         column.addWidget(self.warning)
+        self.ray = RayPart(theme)
+        self.ray.hide()
+        column.addWidget(self.ray)
         self.add.clicked.connect(self._on_add)
         self.look.clicked.connect(self.look_wanted)
         self.entry.entered.connect(self._on_entered)
@@ -245,7 +250,8 @@ class RemotePart(QWidget):
         self.add.setVisible(not closed)
         if closed:
             self.close_entry()
-        self.words.setText(closed or ("" if entries or self.entry.isHidden() else NOTHING))
+        said = closed if self.ray.isHidden() else ""
+        self.words.setText(said or ("" if entries or self.entry.isHidden() else NOTHING))
         self.words.setVisible(bool(self.words.text()))
         self.warning.setText("\n".join(warnings))
         self.warning.setVisible(bool(warnings) and not closed)

@@ -35,8 +35,19 @@ def room_text(n_bytes: int) -> str:
     return f"{number_text(n_bytes / MIB)} MiB"
 
 
-def verdict(plan: Plan) -> Verdict:
-    """Whether every card has room, and where it is tight."""
+def verdict(plan: Plan, *, unable: str = "") -> Verdict:
+    """Whether every card has room, and where it is tight.
+
+    Args:
+        plan: Where everything goes.
+        unable: Name of the engine chosen, if it cannot load the model.
+    """
+    if unable:
+        return Verdict(
+            fits=False,
+            title=f"{unable} cannot load it here",
+            detail="The reason stands beside Start.",
+        )
     tightest = plan.tightest
     if tightest is None and plan.notes:
         return Verdict(fits=True, title="The engine places it", detail=plan.notes[0])

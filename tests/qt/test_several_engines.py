@@ -1,0 +1,47 @@
+"""The whole program, wired, while several engines are played by what is posted."""
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from splitrig.app import Desktop
+from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.history import Rate
+from splitrig.core.metrics import EngineRates
+from splitrig.services.engines.meter import EngineMetered
+
+
+@pytest.fixture
+def desktop(qapp: QApplication, qtbot: QtBot) -> Iterator[Desktop]:
+    made = Desktop(qapp, demo=True)
+    made.complete()
+    yield made
+    made.close()
+    made.window.deleteLater()
+
+
+def tell(desktop: Desktop, *news: object) -> None:
+    for one in news:
+        desktop.mailbox.post(one)
+    desktop.pump.drain()
+
+
+def speed(desktop: Desktop) -> float:
+    """What the last reading of the cards has recorded as the speed."""
+    return float(desktop.rig.history.window(60).rate(Rate.GENERATION)[-1])
+
+
+def test_the_speed_of_an_engine_ends_with_it_while_another_one_runs(
+    desktop: Desktop, qtbot: QtBot
+) -> None:
+    qtbot.waitUntil(lambda: desktop.card_count == 2, timeout=20_000)
+    first, second = EngineStatus(slot=1, phase=Phase.READY), EngineStatus(slot=2, phase=Phase.READY)
+    tell(desktop, first, second, EngineMetered(1, EngineRates(time_s=0, tok_s=20.0)))
+    qtbot.waitUntil(lambda: speed(desktop) == 20)
+    tell(desktop, EngineStatus(slot=1))
+    qtbot.waitUntil(lambda: speed(desktop) == 0)
+    # another engine in that slot, one that counts nothing
+    tell(desktop, first, EngineMetered(2, EngineRates(time_s=1, tok_s=3.0)))
+    qtbot.waitUntil(lambda: speed(desktop) == 3)
