@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
-from splitrig.core.engine_log import TroubleKind
+from splitrig.core.engine_log import BuildNamed, TroubleKind
 from splitrig.core.engine_machine import (
     Advanced,
     Begun,
@@ -26,6 +26,7 @@ from splitrig.core.engine_machine import (
 )
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
+from splitrig.core.log_chatter import Chatter
 from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
 from splitrig.core.restart import Ending, RestartPolicy, decide
@@ -97,6 +98,7 @@ class Supervisor:
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._feed = LineFeed(slot)
+        self._chatter = Chatter()
         self._stop = threading.Event()
         self._run_number = 0
         self._dots = 0
@@ -191,7 +193,9 @@ class Supervisor:
         self._ready_since_s = None
         try:
             engine = engines.get(request.engine)
-            engine.check(self._stop.is_set)  # a file that is no engine is told of first
+            # a file that is no engine is told of first
+            build = engine.check(self._stop.is_set)
+            self._apply(Logged(time_s=time.monotonic(), event=BuildNamed(build)), number)
             if engines.must_ask(request):
                 engines.ask_devices(request.engine, rig, request.model, self._stop.is_set)
             order = Order(request=request, names=engines.names_for(request), plan=self.status.plan)
@@ -342,8 +346,9 @@ class Supervisor:
 
     def _on_lines(self, number: int, run: Run, lines: list[str]) -> None:
         """Keep and understand; the supervisor's thread posts."""
-        self._tail.extend(lines)
-        self._feed.add(lines)
+        said = self._chatter.without(lines)  # the file has them all
+        self._tail.extend(said)
+        self._feed.add(said)
         for line in lines:
             if line and not line.strip("."):
                 self._dots += len(line)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_words import model_stem
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -305,7 +306,10 @@ class LaunchPage(QWidget):
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
-            self.notice.show_notice("danger", failure.message, failure.hint, details=details)
+            alone = all(engine.slot == status.slot for engine in self._engines)
+            whose = "" if alone else f"Engine {status.slot} ({model_stem(status)}): "
+            message = f"{whose}{failure.message}"
+            self.notice.show_notice("danger", message, failure.hint, details=details)
         self._show_phase()
         self._show_others()
 
