@@ -36,6 +36,7 @@ class MainWindow(QMainWindow):
         self.rail = Rail(theme)
         self._stack = QStackedWidget()
         self.notice = NoticeBar(theme)
+        self.notice.setObjectName("window_notice")  # the style keeps it off the strip
         self.notice.hide()
         self._notice_action: Callable[[], None] | None = None
         self.notice.action_triggered.connect(self._on_notice_action)

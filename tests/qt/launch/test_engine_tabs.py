@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine import EngineStatus, Failure, Phase
 from splitrig.core.plan import PlanRequest
 from splitrig.views.launch.engine_tabs import DRAFT
 from splitrig.views.launch.page import LaunchPage
@@ -84,7 +84,7 @@ def test_a_card_that_two_engines_use_names_both(
     page.show_engines((started(1, 0, 1), started(2, 1)))
     assert [card.note for card in page.planner.cards[:2]] == [
         "in use by engine 1",
-        "in use by engine 1 and 2",
+        "in use by engines 1 and 2",
     ]
     assert used(page) == [False, False, True]
 
@@ -138,3 +138,16 @@ def test_a_row_that_only_the_other_engine_has_goes(
     page.show_status(one)
     assert not labels["Split"].isVisible()
     assert labels["Context"].text() == "4,096 tokens"
+
+
+def test_a_failure_beside_other_engines_says_whose_it_is(
+    page: LaunchPage, started: Callable[..., EngineStatus]
+) -> None:
+    first, second = started(1, 0, phase=Phase.READY), started(2, 1)
+    page.show_engines((first, second))
+    page.show_status(second)
+    page.show_engines((first,))
+    failure = Failure(message="The engine was killed.", hint="Start it again.")
+    page.show_status(replace(second, phase=Phase.FAILED, failure=failure))
+    assert page.notice.title.startswith("Engine 2 (")
+    assert page.notice.title.endswith("): The engine was killed.")

@@ -97,3 +97,21 @@ def test_an_engine_without_a_key_says_so(popup: SharePopup) -> None:
     assert not popup.key.isEnabled()
     assert "takes no key" in popup.where.text()
     assert "Authorization" not in popup.code.code
+
+
+def test_an_engine_without_a_key_has_none_to_copy(popup: SharePopup) -> None:
+    assert popup.copies["Key"].isEnabled()
+    popup.show_status(replace(READY, api_key=None))
+    assert not popup.copies["Key"].isEnabled()
+    assert popup.copies["Address"].isEnabled()
+
+
+def test_the_popup_is_as_high_as_what_is_in_it(
+    popup: SharePopup, page: LaunchPage, qtbot: QtBot
+) -> None:
+    page.show()
+    for key in ("sk-secret", None, "sk-secret"):
+        popup.show_status(replace(READY, api_key=key))  # without one curl has a line less
+        popup.open_below(page)
+        qtbot.waitUntil(lambda: popup.height() == popup.heightForWidth(popup.width()))
+        popup.hide()

@@ -66,6 +66,7 @@ def test_three_to_one_arrives_on_two_lent_devices(
     request, plan = planned(3.0, 1.0)
     watched.start(for_python(request), plan)
     ready = watched.wait(Phase.READY, most_s=120)
+    assert ready.build == env.version
     assert ready.device_names == ("RPC0", "RPC1")
     assert row(ready, "RPC0") == (24, 50.73, 72.0)
     assert row(ready, "RPC1") == (7, 41.37, 18.0)

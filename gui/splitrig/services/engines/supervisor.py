@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
-from splitrig.core.engine_log import TroubleKind
+from splitrig.core.engine_log import BuildNamed, TroubleKind
 from splitrig.core.engine_machine import (
     Advanced,
     Begun,
@@ -29,6 +29,7 @@ from splitrig.core.engine_machine import (
 from splitrig.core.engine_rules import refused, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
+from splitrig.core.log_chatter import Chatter
 from splitrig.core.orphan import RunAbout
 from splitrig.core.plan import Plan
 from splitrig.core.restart import Ending, RestartPolicy, decide
@@ -100,6 +101,7 @@ class Supervisor:
         self._status = EngineStatus(slot=slot)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._feed = LineFeed(slot)
+        self._chatter = Chatter()
         self._stop = threading.Event()
         self._process_number = 0
         self._dots = 0
@@ -207,6 +209,9 @@ class Supervisor:
         self._tail.clear()
         try:
             engine, names = self._engines.prepare(request, rig, self._stop.is_set)
+            if engine.build is not None:
+                named = BuildNamed(engine.build)
+                self._apply(Logged(time_s=time.monotonic(), event=named))
             _check_taken(request, engine.build)
             order = Order(request=request, names=names, plan=self.status.plan)
             run = engine.open(order, self._on_helper_lines, self._stop.is_set)
@@ -358,10 +363,11 @@ class Supervisor:
         """What takes the lines of one process, on the thread that reads them."""
 
         def read(lines: list[str]) -> None:
-            self._feed.add(lines)
+            said = self._chatter.without(lines)  # the file has them all
+            self._feed.add(said)
             # a slow disk may hold the last lines back until the next process runs
             if process == self._process_number:
-                self._understand(process, run, lines)
+                self._understand(process, run, said)
 
         return read
 

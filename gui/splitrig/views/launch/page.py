@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_rules import Knob
+from splitrig.core.engine_words import model_stem
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -321,8 +322,14 @@ class LaunchPage(QWidget):
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
             action = failure.fallback.label if failure.fallback is not None else ""
+            alone = all(engine.slot == status.slot for engine in self._engines)
+            whose = "" if alone else f"Engine {status.slot} ({model_stem(status)}): "
             self.notice.show_notice(
-                "danger", failure.message, failure.hint, action=action, details=details
+                "danger",
+                f"{whose}{failure.message}",
+                failure.hint,
+                action=action,
+                details=details,
             )
         self._show_phase()
         self._show_others()

@@ -2,7 +2,7 @@
 
 import sys
 
-from PySide6.QtCore import QPoint, Qt, Slot
+from PySide6.QtCore import QEvent, QPoint, Qt, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
@@ -40,6 +40,7 @@ class SharePopup(QFrame):
         self.ways = Segmented([way.value for way in WAYS])
         self.ways.chosen.connect(self._show_lines)
         self.code = CodeBlock(theme, "bash", "")
+        self.copies: dict[str, IconButton] = {}
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 14, 16, 16)
         column.setSpacing(10)
@@ -53,6 +54,7 @@ class SharePopup(QFrame):
             name.setBuddy(field)
             copy = IconButton(theme, "copy", "", small=True, hint=f"Copy: {label.lower()}")
             copy.clicked.connect(lambda _checked=False, shown=field: _copy(shown.text()))
+            self.copies[label] = copy
             row = QHBoxLayout()
             row.setSpacing(8)
             row.addWidget(name)
@@ -74,6 +76,7 @@ class SharePopup(QFrame):
         self.key.setText(status.api_key or "")
         self.key.setEnabled(status.api_key is not None)
         self.reveal.setEnabled(status.api_key is not None)
+        self.copies["Key"].setEnabled(status.api_key is not None)
         self.reveal.setChecked(False)
         self._on_reveal(shown=False)
         self.where.setText(_where(status))
@@ -81,7 +84,7 @@ class SharePopup(QFrame):
 
     def open_below(self, button: QWidget) -> None:
         """Show under the button, its left edges in line."""
-        self.adjustSize()
+        self._fit()
         self.move(button.mapToGlobal(QPoint(0, button.height() + 6)))
         self.show()
         self.ways.setFocus()
@@ -103,7 +106,18 @@ class SharePopup(QFrame):
         model = status.served_model or model_stem(status)
         text = lines_for(way, url, status.api_key, model, windows=sys.platform == "win32")
         self.code.set_code(LANGUAGES[way], text)
-        self.adjustSize()
+        self._fit()
+
+    def event(self, event: QEvent) -> bool:
+        """Stay as high as what is in it: the lines take their height after they are shown."""
+        done = super().event(event)
+        if event.type() is QEvent.Type.LayoutRequest:
+            self._fit()
+        return done
+
+    def _fit(self) -> None:
+        """The hint counts a line that wraps as two; only the height for the width is right."""
+        self.resize(WIDTH_PX, self.heightForWidth(WIDTH_PX))
 
 
 def _where(status: EngineStatus) -> str:

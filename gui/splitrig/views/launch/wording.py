@@ -339,4 +339,7 @@ def users_of_cards(engines: Iterable[EngineStatus]) -> dict[str, str]:
     for status in engines:
         for gpu_id in status.request.gpu_ids if status.request is not None else ():
             users.setdefault(gpu_id, []).append(str(status.slot))
-    return {gpu_id: f"in use by engine {' and '.join(slots)}" for gpu_id, slots in users.items()}
+    return {
+        gpu_id: f"in use by engine{'s' * (len(slots) > 1)} {' and '.join(slots)}"
+        for gpu_id, slots in users.items()
+    }
