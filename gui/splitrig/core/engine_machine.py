@@ -53,7 +53,8 @@ class Begun:
 class Launching:
     """A process is about to be started; again when another port had to be tried.
 
-    It may speak before it is known to exist, so what an earlier one said is forgotten here.
+    It may speak before it is known to exist, so what an earlier one said is forgotten here. The
+    build stays: it was asked for before.
     """
 
     time_s: float
@@ -246,6 +247,7 @@ def _came_up(status: EngineStatus, event: Launching | Spawned | Advanced | Healt
                 phase=Phase.STARTING,
                 request=status.request,
                 plan=status.plan,
+                build=status.build,
                 restart=status.restart,
                 step="process",
                 step_since_s=status.step_since_s if status.step == "process" else event.time_s,

@@ -53,6 +53,7 @@ class Knob(StrEnum):
 
 FOLDED = frozenset({Knob.SPLIT_MODE, Knob.EXPERTS, Knob.DRAFT, Knob.PROJECTOR, Knob.EXTRA})
 """Settings that few touch; a change of engine tells only of those that were."""
+_OTHER_FOLDED = FOLDED - {Knob.SPLIT_MODE}
 _FILES = (Knob.DRAFT, Knob.PROJECTOR)
 
 
@@ -132,9 +133,8 @@ RULES = {
     EngineKind.OLLAMA: EngineRules(
         kind=EngineKind.OLLAMA,
         says="reads GGUF files and its own models, splits by layers",
-        split_modes=("layer",),
-        knobs=frozenset(Knob) - FOLDED,
-        refusals=_closed(_OLLAMA, *sorted(FOLDED)),
+        knobs=frozenset(Knob) - _OTHER_FOLDED,
+        refusals=_closed(_OLLAMA, *sorted(_OTHER_FOLDED)),
         no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
     ),
@@ -283,6 +283,7 @@ def lost_on_switch(
     *,
     several_cards: bool,
     used: Collection[Knob] = frozenset(),
+    split_mode: str = LAYER,
 ) -> tuple[str, ...]:
     """Sentences on what does not carry over from one engine to another.
 
@@ -293,8 +294,11 @@ def lost_on_switch(
         new: Those of the other.
         several_cards: More than one takes part.
         used: Settings that are not as they come.
+        split_mode: The split mode chosen.
     """
     lost = []
+    if Knob.SPLIT_MODE in new.knobs and split_mode not in new.split_modes:
+        lost.append(f"{new.name} knows no split mode {split_mode}; it splits by layers.")
     if several_cards and old.ratio is not Ratio.NONE and new.ratio is Ratio.NONE:
         lost.append(f"The split is not kept. {new.no_ratio}")
     if several_cards and new.ratio is Ratio.STAGES and old.ratio is Ratio.EXACT:

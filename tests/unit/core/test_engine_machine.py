@@ -146,6 +146,11 @@ def test_a_process_may_speak_before_it_is_known_to_exist() -> None:
     assert status.pid == 4711
 
 
+def test_a_build_that_was_asked_for_before_the_process_stays() -> None:
+    status = after(BEGUN, logged(BuildNamed("0.3.36")), Launching(time_s=100.1), SPAWNED)
+    assert status.build == "0.3.36"
+
+
 def test_a_stop_is_not_undone_by_a_process_that_is_about_to_start() -> None:
     assert step(STOPPING, Launching(time_s=103.0)) is STOPPING
 

@@ -144,6 +144,8 @@ def test_what_an_engine_would_leave_out_in_silence_is_refused(
             assert words in why
     none = asked(split_mode="none")
     assert refused(RULES[EngineKind.LLAMA_CPP_PYTHON], none) == ""
+    assert refused(RULES[EngineKind.OLLAMA], none) == ""
+    assert refused(rules_of(EngineKind.OLLAMA, "0.24.0"), none) == ""
 
 
 def test_folded_settings_are_told_as_lost_only_where_they_were_used() -> None:
@@ -151,3 +153,14 @@ def test_folded_settings_are_told_as_lost_only_where_they_were_used() -> None:
     lost = lost_on_switch(llama, python, several_cards=True, used={Knob.DRAFT, Knob.EXTRA})
     assert len(lost) == 2
     assert "has no setting for it" in lost[1]
+
+
+def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
+    llama, ollama = RULES[EngineKind.LLAMA_CPP], RULES[EngineKind.OLLAMA]
+    used = {Knob.SPLIT_MODE}
+    (lost,) = lost_on_switch(llama, ollama, several_cards=True, used=used, split_mode="tensor")
+    assert lost == "Ollama knows no split mode tensor; it splits by layers."
+    assert lost_on_switch(llama, ollama, several_cards=True, used=used, split_mode="none") == ()
+    vllm = RULES[EngineKind.VLLM]
+    to_vllm = lost_on_switch(llama, vllm, several_cards=True, used=used, split_mode="row")
+    assert "vLLM has no such setting." in to_vllm

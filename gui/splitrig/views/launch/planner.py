@@ -444,7 +444,13 @@ class Planner:
         start = Knobs()
         used = {k for k in FOLDED if getattr(self.knobs, k) != getattr(start, k)}
         several = len(self.used_cards) > 1
-        return lost_on_switch(before, self.rules, several_cards=several, used=used)
+        return lost_on_switch(
+            before,
+            self.rules,
+            several_cards=several,
+            used=used,
+            split_mode=self.knobs.split_mode,
+        )
 
     @property
     def has_model(self) -> bool:
