@@ -535,3 +535,19 @@ def test_cards_that_are_all_off_are_to_be_switched_on(page: LaunchPage) -> None:
     assert button is not None
     assert not button.isVisible()
     assert page.editor.words.text() == "Switch at least one card on."
+
+
+def test_a_double_click_on_start_starts_one_engine_and_does_not_stop_it(
+    page: LaunchPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    page.start_requested.connect(lambda *_: asked.append("start"))
+    page.stop_requested.connect(lambda: asked.append("stop"))
+    page.editor.start.click()
+    page.editor.start.click()
+    page.show_status(running(page, phase=Phase.STARTING))
+    page.editor.stop.click()
+    assert asked == ["start"]
+    monkeypatch.setattr(page, "_pressed_s", time.monotonic() - 1)
+    page.editor.stop.click()
+    assert asked == ["start", "stop"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from launch_samples import make_model, make_rig
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
@@ -109,6 +110,7 @@ def test_an_engine_without_a_key_has_none_to_copy(popup: SharePopup) -> None:
 def test_the_popup_is_as_high_as_what_is_in_it(
     popup: SharePopup, page: LaunchPage, qtbot: QtBot
 ) -> None:
+    popup.setParent(page, Qt.WindowType.Widget)  # offscreen no popup can grab the keyboard
     page.show()
     for key in ("sk-secret", None, "sk-secret"):
         popup.show_status(replace(READY, api_key=key))  # without one curl has a line less

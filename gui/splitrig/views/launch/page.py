@@ -52,6 +52,9 @@ SETTLE_MS = 80
 TICK_MS = 250
 NOTABLE_BYTES = 8 * MIB
 """Free memory that changes by less does not move a plan."""
+TWICE_S = 0.4
+"""A second press so soon after Start belongs to a double click: it neither starts another
+engine nor hits the Stop that has come up under the pointer."""
 TITLE = "Nothing is loaded until you press Start"
 
 
@@ -115,6 +118,7 @@ class LaunchPage(QWidget):
         self._replaced: tuple[Replaced, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
+        self._pressed_s = -TWICE_S
         self.setAcceptDrops(True)
         # or the columns of a wide page would keep the window from becoming narrow
         self.setMinimumWidth(LEAST_PX)
@@ -192,7 +196,7 @@ class LaunchPage(QWidget):
         self.editor.no_card.action_triggered.connect(self.demo_requested)
         self.editor.start.clicked.connect(self.start)
         self.editor.anyway.clicked.connect(self.start)
-        self.editor.stop.clicked.connect(self.stop_requested)
+        self.editor.stop.clicked.connect(self._on_stop)
         self.running.stop_requested.connect(self.stop_requested)
         self.chat.clicked.connect(self.chat_requested)
         self.log.clicked.connect(self.log_requested)
@@ -385,10 +389,20 @@ class LaunchPage(QWidget):
         """Press Start; does nothing where there is no plan, or while something runs."""
         request = self.planner.launch_request()
         free = not self._status.phase.active and not self.planner.obstacle
+        free = free and not self._is_twice()
         if request is not None and self.plan is not None and free:
+            self._pressed_s = time.monotonic()
             self.start_requested.emit(request, self.plan)
 
+    def _is_twice(self) -> bool:
+        return time.monotonic() - self._pressed_s < TWICE_S
+
     # What the user does
+
+    @Slot()
+    def _on_stop(self) -> None:
+        if not self._is_twice():
+            self.stop_requested.emit()
 
     @Slot(object)
     def _on_engine(self, kind: EngineKind) -> None:
