@@ -318,6 +318,7 @@ class LaunchPage(QWidget):
             self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
+            self._pressed_s = -TWICE_S  # a start that is over, or another one
         if status.phase.active and not before.phase.active:
             self.notice.hide()
         if status.restart and status.restart != before.restart:
