@@ -11,7 +11,7 @@ from tests.services.engines.release_server import GitHub
 
 from splitrig.bridge.pump import Pump
 from splitrig.bridge.releases import ReleasesBridge
-from splitrig.builds_wiring import wire_builds
+from splitrig.wiring.builds import wire_builds
 from splitrig.core.engine_fit import Machine
 from splitrig.core.settings import Settings
 from splitrig.services.engines.engines import Engines
