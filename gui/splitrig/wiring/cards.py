@@ -4,7 +4,8 @@ from PySide6.QtCore import QObject, Slot
 
 from splitrig.core.advice import advise
 from splitrig.core.devices import DeviceMap, backend_of
-from splitrig.core.engine import EngineKind, EngineStatus, Phase
+from splitrig.core.engine import EngineKind, EngineStatus
+from splitrig.core.engine_load import bytes_by_card
 from splitrig.core.errors import EngineMissingError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.settings import Settings
@@ -127,7 +128,7 @@ class Cards(QObject):
         held: dict[str, int] = {}
         busy: set[str] = set()
         for status in self._bridges.engine.running:
-            on_cards = _bytes_by_card(status)
+            on_cards = bytes_by_card(status)
             for gpu_id, n_bytes in on_cards.items():
                 held[gpu_id] = held.get(gpu_id, 0) + n_bytes
             if status.slot == self._conversation.answering_slot:
@@ -203,19 +204,3 @@ class Cards(QObject):
     def _on_builds_wanted(self) -> None:
         self._pages.window.show_page("settings")
         self._pages.settings.show_builds()
-
-
-def _bytes_by_card(status: EngineStatus) -> dict[str, int]:
-    """What the engine holds on each card, bytes; empty when it is not loaded."""
-    if status.plan is None or not status.phase.active:
-        return {}
-    held = {}
-    for name, device in zip(status.device_names, status.plan.devices, strict=False):
-        actual = status.actual.get(name)
-        if actual is not None:
-            parts = (actual.model_bytes, actual.kv_bytes, actual.compute_bytes)
-            if actual.model_bytes is None and status.phase is Phase.READY:
-                # told of all cards together only, as in a tensor split
-                parts = (device.model_bytes, device.kv_bytes, device.compute_bytes)
-            held[device.id] = sum(part or 0 for part in parts)
-    return held
