@@ -551,3 +551,21 @@ def test_a_double_click_on_start_starts_one_engine_and_does_not_stop_it(
     monkeypatch.setattr(page, "_pressed_s", time.monotonic() - 1)
     page.editor.stop.click()
     assert asked == ["start", "stop"]
+
+
+def test_an_engine_that_came_back_after_a_crash_says_so_and_counts_anew(
+    page: LaunchPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    page.show_status(running(page))
+    now_s += 60
+    crashed = "The engine was killed. It crashed; starting again in 2 s (1st of 3)."
+    page.show_status(running(page, phase=Phase.STARTING, restart=crashed))
+    assert page.notice.title == crashed
+    page.show_status(running(page, restart=crashed))
+    assert "runs now" in page.notice.title
+    assert page._title.text() == "Running for 0 s"
+    page.notice.hide()
+    page.show_status(running(page, restart=crashed, pids=frozenset({4711, 4712})))
+    assert page.notice.isHidden()

@@ -52,6 +52,7 @@ SETTLE_MS = 80
 TICK_MS = 250
 NOTABLE_BYTES = 8 * MIB
 """Free memory that changes by less does not move a plan."""
+RESTARTED = "The engine crashed and was started again; it runs now."
 TWICE_S = 0.4
 """A second press so soon after Start belongs to a double click: it neither starts another
 engine nor hits the Stop that has come up under the pointer."""
@@ -312,16 +313,22 @@ class LaunchPage(QWidget):
         """Follow the engine."""
         before, self._status = self._status, status
         other = status.slot != before.slot
-        if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
+        ready = status.phase is Phase.READY
+        again = ready and not other and before.phase is not Phase.READY
+        if again:
+            self._ready_since_s.pop(status.slot, None)  # of the run before a crash
+        if ready and (other or again):
             self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
             self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
             self._pressed_s = -TWICE_S  # a start that is over, or another one
-        if status.phase.active and not before.phase.active:
+        if status.phase.active and (other or not before.phase.active):
             self.notice.hide()
-        if status.restart and status.restart != before.restart:
+        if again and status.restart:
+            self.notice.show_notice("warning", RESTARTED, "Its log tells more.")
+        elif status.restart and not ready and (other or status.restart != before.restart):
             self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
