@@ -274,6 +274,7 @@ class Desktop(QObject):
         launch.demo_requested.connect(self._on_demo)
         launch.model_chosen.connect(self.models.read)
         launch.engine_wanted.connect(self._on_engine_wanted)
+        self._app.applicationStateChanged.connect(self._on_app_state)
         self.models.model_read.connect(self._on_model)
         self.models.read_failed.connect(self._on_model_failed)
         self.models.folder_read.connect(self._on_folder)
@@ -462,6 +463,12 @@ class Desktop(QObject):
     def _on_engine_wanted(self, _kind: EngineKind) -> None:
         if self.rig.rig is not None:
             self._on_cards_changed(self.rig.rig)
+
+    @Slot(Qt.ApplicationState)
+    def _on_app_state(self, state: Qt.ApplicationState) -> None:
+        """Back from where an engine may have been started or installed."""
+        if state is Qt.ApplicationState.ApplicationActive:
+            self.launch_page.look_again()
 
     @Slot()
     def _on_demo(self) -> None:

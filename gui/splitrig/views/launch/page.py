@@ -402,6 +402,11 @@ class LaunchPage(QWidget):
             self._pressed_s = time.monotonic()
             self.start_requested.emit(request, self.plan)
 
+    def look_again(self) -> None:
+        """Ask for an engine that could not be used: it may have been started meanwhile."""
+        if self.planner.engine_error is not None:
+            self.engine_wanted.emit(self.planner.engine)
+
     def _is_twice(self) -> bool:
         return time.monotonic() - self._pressed_s < TWICE_S
 
@@ -414,6 +419,9 @@ class LaunchPage(QWidget):
 
     @Slot(object)
     def _on_engine(self, kind: EngineKind) -> None:
+        if kind is self.planner.engine:
+            self.look_again()
+            return
         self._lost = self.planner.choose_engine(kind)
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
@@ -572,7 +580,9 @@ class LaunchPage(QWidget):
         elif phase.active:
             request = self._status.request
             quantization = model.quantization if model is not None else None
-            name = model_name(request.model, quantization) if request else ""
+            name = ""
+            if request is not None:
+                name = request.model_name or model_name(request.model, quantization)
             self.editor.loading.show_status(self._status, name)
         self._faces.setCurrentWidget(self.running if running else self.editor)
         self.chat.setVisible(running)
