@@ -411,10 +411,20 @@ def test_an_engine_that_takes_little_closes_the_rest_with_its_reason(page: Launc
 
 
 def test_an_engine_that_takes_nothing_of_it_keeps_the_section_folded(page: LaunchPage) -> None:
-    page.editor.model.engine.chosen.emit(EngineKind.OLLAMA)
+    page.editor.model.engine.chosen.emit(EngineKind.OLLAMA_ATTACHED)
     assert not page.more.fold.isEnabled()
     assert not page.more.extra.isVisible()
     assert "Ollama has no setting" in page.more.fold.toolTip()
+
+
+def test_ollama_splits_by_layers_or_not_at_all(page: LaunchPage) -> None:
+    page.editor.model.engine.chosen.emit(EngineKind.OLLAMA)
+    page.more.fold.click()
+    assert button(page, "none").isEnabled()
+    assert not button(page, "tensor").isVisible()
+    assert not page.more.extra.isEnabled()
+    choose(page, "none")
+    assert request(page).plan.split_mode == "none"
 
 
 def test_an_error_of_the_engine_leaves_its_options_unknown(page: LaunchPage) -> None:

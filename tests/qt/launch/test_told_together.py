@@ -6,8 +6,8 @@ from pathlib import Path
 from launch_samples import make_model, make_rig
 from pytestqt.qtbot import QtBot
 
-from splitrig.app import _bytes_by_card
 from splitrig.core.engine import Buffers, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_load import bytes_by_card
 from splitrig.core.engine_log import ROWS, TOGETHER
 from splitrig.core.engine_machine import HOST
 from splitrig.core.plan import PlanRequest, make_plan
@@ -82,7 +82,7 @@ def test_the_weights_loaded_are_those_of_the_plan() -> None:
 def test_the_demo_rig_holds_what_was_planned() -> None:
     status = running()
     assert status.plan is not None
-    held = _bytes_by_card(status)
+    held = bytes_by_card(status)
     assert held["GPU-0"] == sum(
         n or 0
         for n in (

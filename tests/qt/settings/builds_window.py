@@ -11,7 +11,6 @@ from tests.services.engines.release_server import GitHub
 
 from splitrig.bridge.pump import Pump
 from splitrig.bridge.releases import ReleasesBridge
-from splitrig.builds_wiring import wire_builds
 from splitrig.core.engine_fit import Machine
 from splitrig.core.settings import Settings
 from splitrig.services.engines.engines import Engines
@@ -22,6 +21,7 @@ from splitrig.views.settings.build_offers import OfferRow
 from splitrig.views.settings.build_rows import BuildRow
 from splitrig.views.settings.page import SettingsPage
 from splitrig.views.theme import Theme
+from splitrig.wiring.builds import wire_builds
 
 LINUX = Machine(os="linux", arch="x64")
 LEFT = Qt.MouseButton.LeftButton

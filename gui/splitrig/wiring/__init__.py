@@ -1,0 +1,1 @@
+"""Joins bridges and pages: one module for each matter, built by `splitrig.app`."""
