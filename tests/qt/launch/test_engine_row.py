@@ -195,3 +195,17 @@ def test_a_model_that_a_running_ollama_loads_has_its_name_and_one_step(page: Lau
     assert [step.label for step in steps_of(status)] == ["Ollama loads the model"]
     ready = replace(status, phase=Phase.READY, step=None, step_seconds={"process": 8.7})
     assert [(s.label, s.note) for s in steps_of(ready)] == [("Loaded by Ollama", "8.7 s")]
+
+
+def test_while_another_program_is_asked_the_error_of_the_one_before_is_gone(
+    page: LaunchPage,
+) -> None:
+    row = page.editor.model.engine
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b10068", None)
+    page.forget_engine_error()
+    assert row.badge.text == "b10068"
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, EngineError("/bin/ls is none.", ""))
+    assert not page.can_start
+    page.forget_engine_error()
+    assert row.notes.isHidden()
+    assert page.can_start

@@ -279,6 +279,11 @@ class LaunchPage(QWidget):
         self._show_rules()
         self._replan()
 
+    def forget_engine_error(self) -> None:
+        """Another program is chosen: why the one before could not be used says nothing of it."""
+        if self.planner.engine_error is not None:
+            self.show_engine_found(self.planner.engine, None, None)
+
     def _show_rules(self) -> None:
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
