@@ -269,6 +269,7 @@ class Desktop(QObject):
             ThreadCrash, lambda crash: self.report_crash(crash.kind, crash.error, crash.trace)
         )
         self.window.close_requested.connect(self._app.quit)
+        self._app.applicationStateChanged.connect(self._on_app_state)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system_theme)
 
     # Starting and ending
@@ -355,6 +356,12 @@ class Desktop(QObject):
     def _on_settings(self, _before: Settings, settings: Settings) -> None:
         self.theme.set_dark(dark=self._dark())
         self._fleet.use(settings.engine)
+
+    @Slot(Qt.ApplicationState)
+    def _on_app_state(self, state: Qt.ApplicationState) -> None:
+        """Back from where an engine may have been started or installed."""
+        if state is Qt.ApplicationState.ApplicationActive:
+            self.launch_page.look_again()
 
     @Slot()
     def _on_system_theme(self) -> None:

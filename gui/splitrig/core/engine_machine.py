@@ -462,6 +462,11 @@ def compare(
     return tuple(found)
 
 
+def allowed_bytes(planned: int, tolerance: float) -> float:
+    """How far an actual size may be from the planned one, bytes; `tolerance` is the plan's."""
+    return max(LOG_STEP_BYTES, planned * tolerance, ROUNDED * (tolerance > 0))
+
+
 def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) -> list[str]:
     shown = device.name if device.name == name else f"{device.name} ({name})"
     return [
@@ -470,5 +475,5 @@ def _differences(name: str, device: DevicePlan, has: Buffers, tolerance: float) 
             ("weights", device.model_bytes, has.model_bytes or 0),
             ("KV cache", device.kv_bytes, has.kv_bytes or 0),
         )
-        if abs(got - planned) > max(LOG_STEP_BYTES, planned * tolerance, ROUNDED * (tolerance > 0))
+        if abs(got - planned) > allowed_bytes(planned, tolerance)
     ]

@@ -55,7 +55,7 @@ class EngineSettings(_Section):
         Path | None,
         Field(
             title="vLLM",
-            description="The `vllm` command of its environment. Empty: the one on PATH.",
+            description="The vllm command of its environment. Empty: the one on PATH.",
             json_schema_extra={"file": True},
         ),
     ] = None

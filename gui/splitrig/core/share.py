@@ -62,7 +62,7 @@ def lines_for(way: Way, url: str, key: str | None, model: str, *, windows: bool 
                 "from openai import OpenAI\n\n"
                 f"client = OpenAI(base_url={json.dumps(base)}, api_key={json.dumps(token)})\n"
                 "answer = client.chat.completions.create(\n"
-                f"    model={json.dumps(model)},\n"
+                f"    model={json.dumps(model, ensure_ascii=False)},\n"
                 '    messages=[{"role": "user", "content": "Hello"}],\n'
                 ")\n"
                 "print(answer.choices[0].message.content)\n"
@@ -74,7 +74,9 @@ def lines_for(way: Way, url: str, key: str | None, model: str, *, windows: bool 
 
 
 def _curl(base: str, key: str | None, model: str, *, windows: bool) -> str:
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    # the console of Windows may know no other characters
+    body = json.dumps(asked, ensure_ascii=windows)
     headers = ["Content-Type: application/json"]
     if key is not None:
         headers.append(f"Authorization: Bearer {key}")

@@ -141,6 +141,7 @@ class Cards(QObject):
     def look_for_engines(self) -> None:
         """Engines came, went or were chosen: look for them anew, and ask the one in use."""
         self._engines.use(self._preferences.settings.engine)
+        self._pages.launch.forget_engine_error()
         self._ask()
 
     @Slot(object)

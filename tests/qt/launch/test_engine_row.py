@@ -1,15 +1,18 @@
 """Choosing an engine: what it can do decides what can be set, and why not."""
 
+from dataclasses import replace
+
 import pytest
 from launch_samples import make_model, make_rig
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.environment import inherited_notes
 from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.plan import Plan
+from splitrig.views.launch.loading_panel import steps_of
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.theme import Theme
 
@@ -163,3 +166,46 @@ def test_what_the_environment_would_have_changed_is_told(page: LaunchPage, qtbot
         return any("CUDA_VISIBLE_DEVICES" in n.title for n in page.editor.plan.notes.notices)
 
     qtbot.waitUntil(told, timeout=2000)
+
+
+def test_an_engine_that_could_not_be_used_can_be_looked_for_again(page: LaunchPage) -> None:
+    wanted: list[EngineKind] = []
+    page.engine_wanted.connect(wanted.append)
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    page.look_again()  # nothing is wrong with it
+    page.show_engine_found(EngineKind.LLAMA_CPP_PYTHON, None, EngineError("It is not there.", ""))
+    choose(page, EngineKind.LLAMA_CPP_PYTHON)
+    page.look_again()
+    assert wanted == [EngineKind.LLAMA_CPP_PYTHON] * 3
+    page.show_engine_found(EngineKind.LLAMA_CPP_PYTHON, "0.3.36", None)
+    assert page.editor.model.engine.badge.text == "0.3.36"
+    page.look_again()
+    assert len(wanted) == 3
+
+
+def test_a_model_that_a_running_ollama_loads_has_its_name_and_one_step(page: LaunchPage) -> None:
+    page.show_model(make_model(), "smollm2:latest")
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    status = EngineStatus(
+        phase=Phase.STARTING, request=page.planner.launch_request(), step="process"
+    )
+    page.show_status(status)
+    loading = page.editor.loading
+    assert loading.head.title.text() == "Starting smollm2:latest"
+    assert [step.label for step in steps_of(status)] == ["Ollama loads the model"]
+    ready = replace(status, phase=Phase.READY, step=None, step_seconds={"process": 8.7})
+    assert [(s.label, s.note) for s in steps_of(ready)] == [("Loaded by Ollama", "8.7 s")]
+
+
+def test_while_another_program_is_asked_the_error_of_the_one_before_is_gone(
+    page: LaunchPage,
+) -> None:
+    row = page.editor.model.engine
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b10068", None)
+    page.forget_engine_error()
+    assert row.badge.text == "b10068"
+    page.show_engine_found(EngineKind.LLAMA_CPP, None, EngineError("/bin/ls is none.", ""))
+    assert not page.can_start
+    page.forget_engine_error()
+    assert row.notes.isHidden()
+    assert page.can_start

@@ -20,6 +20,7 @@ from splitrig.core.units import GIB, MIB
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 from splitrig.views.launch.page import LaunchPage
+from splitrig.views.launch.placement import placed_verdict
 from splitrig.views.theme import Theme
 
 
@@ -551,3 +552,35 @@ def test_a_double_click_on_start_starts_one_engine_and_does_not_stop_it(
     monkeypatch.setattr(page, "_pressed_s", time.monotonic() - 1)
     page.editor.stop.click()
     assert asked == ["start", "stop"]
+
+
+def test_an_engine_that_came_back_after_a_crash_says_so_and_counts_anew(
+    page: LaunchPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    page.show_status(running(page))
+    now_s += 60
+    crashed = "The engine was killed. It crashed; starting again in 2 s (1st of 3)."
+    page.show_status(running(page, phase=Phase.STARTING, restart=crashed))
+    assert page.notice.title == crashed
+    page.show_status(running(page, restart=crashed))
+    assert "runs now" in page.notice.title
+    assert page._title.text() == "Running for 0 s"
+    page.notice.hide()
+    page.show_status(running(page, restart=crashed, pids=frozenset({4711, 4712})))
+    assert page.notice.isHidden()
+
+
+@pytest.mark.parametrize(("tolerance", "as_planned"), [(0.15, True), (0.0, False)])
+def test_sizes_within_the_tolerance_of_a_plan_are_as_planned(
+    page: LaunchPage, tolerance: float, *, as_planned: bool
+) -> None:
+    status = running(page)
+    assert status.plan is not None
+    actual = {
+        name: replace(has, kv_bytes=round((has.kv_bytes or 0) * 0.94))
+        for name, has in status.actual.items()
+    }
+    status = replace(status, plan=replace(status.plan, tolerance=tolerance), actual=actual)
+    assert placed_verdict(status)[0] is as_planned

@@ -1,6 +1,7 @@
 """Models that are no GGUF file: Hugging Face folders for vLLM, Ollama's own by name."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,35 @@ def test_no_choice_is_wider_than_the_column_of_a_small_window(
     panels = (page.editor.model, page.editor.cards, page.editor.split, page.editor.address)
     for panel in (*panels, page.editor.knobs):
         assert panel.minimumSizeHint().width() <= column, type(panel).__name__
+
+
+@needs_linux
+def test_the_split_bar_shows_the_stages_that_vllm_gets(page: LaunchPage) -> None:
+    choose(page, EngineKind.VLLM)
+    page.show_folder(hf_model())
+    bar = page.editor.split.bar
+    for shares in ((3.0, 1.0), (1.0, 1.0), (5.0, 2.0)):
+        page.editor.split.changed.emit(shares)
+        plan = page.planner.vllm_plan
+        assert plan is not None
+        assert bar.counts == tuple(card.n_layer for card in plan.cards) == plan.layers
+        assert sum(bar.counts) == hf_model().config.n_layer
+    assert not bar._fit_known  # "no split fits" would be a guess
+    page.show_model(make_model())
+    choose(page, EngineKind.LLAMA_CPP)
+    assert sum(bar.counts) == make_model().n_layer + 1
+    assert bar._fit_known
+
+
+@needs_linux
+def test_a_context_that_the_kv_cache_cannot_hold_is_the_reason_told(page: LaunchPage) -> None:
+    choose(page, EngineKind.VLLM)
+    page.show_folder(hf_model())
+    page.planner.knobs = replace(page.planner.knobs, n_ctx=131072)
+    page.editor.split.changed.emit((1.0, 1.0))
+    assert page.plan is not None
+    assert not page.plan.fits
+    assert min(device.free_bytes for device in page.plan.devices) >= 0
+    head = page.editor.plan.head
+    assert head.title.text() == "Does not fit"
+    assert "tokens" in head.detail.text()

@@ -90,3 +90,11 @@ def test_copied_is_said_for_a_moment(view: CommandView) -> None:
     view._back.timeout.emit()
     assert copy.text() == "Copy"
     view._back.stop()
+
+
+def test_a_long_value_may_break_instead_of_running_below_the_button(view: CommandView) -> None:
+    value = '{"model": "smollm2:latest", "keep_alive": -1, "options": {"num_ctx": 4096}}'
+    view.set_command(["curl", "http://127.0.0.1:11434/api/generate", "-d", value])
+    assert "&nbsp;" not in label(view).text()
+    view.resize(300, 200)
+    assert label(view).minimumSizeHint().width() < 300

@@ -85,3 +85,9 @@ def test_variables_for_both_shells() -> None:
     assert lines_for(Way.ENVIRONMENT, URL, "sk-1", "m", windows=True) == (
         f'$env:OPENAI_BASE_URL = "{URL}/v1"\n$env:OPENAI_API_KEY = "sk-1"\n'
     )
+
+
+def test_a_name_with_other_letters_stays_readable() -> None:
+    for way in (Way.CURL, Way.PYTHON):
+        assert "Llama Ünï" in lines_for(way, URL, None, "Llama Ünï")
+    assert "Ünï" not in lines_for(Way.CURL, URL, None, "Llama Ünï", windows=True)

@@ -105,8 +105,9 @@ def lender_failure(lender: RpcServer | None, tail: Sequence[str]) -> Failure | N
     code = lender.poll() if lender is not None else None
     if code is None:
         return None
+    how = f"was ended by signal {-code}" if code < 0 else f"ended (exit code {code})"
     return Failure(
-        message=f"The server that lends the processor ended (exit code {code}).",
+        message=f"The server that lends the processor {how}.",
         hint="Launch the engine again.",
         log_tail=tuple(tail)[-20:],
         exit_code=code,

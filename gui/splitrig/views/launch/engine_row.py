@@ -28,7 +28,7 @@ class EngineRow(QWidget):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._kind = EngineKind.LLAMA_CPP
+        self._kind, self._unusable = EngineKind.LLAMA_CPP, False
         self.button = IconButton(theme, "caret-down", "llama.cpp", small=True)
         self.button.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
         self.button.setIconSize(QSize(12, 12))
@@ -70,7 +70,7 @@ class EngineRow(QWidget):
             error: Why it cannot be used.
             lost: What did not carry over from the engine chosen before.
         """
-        self._kind = kind
+        self._kind, self._unusable = kind, error is not None
         rules = rules_of(kind, build)
         self.button.setText(rules.name)
         self.button.setAccessibleName(f"Engine: {rules.name}")
@@ -107,7 +107,8 @@ class EngineRow(QWidget):
     @Slot(object)
     def _on_action(self, action: QAction) -> None:
         kind = EngineKind(action.data())
-        if kind is not self._kind:
+        # one that could not be used may have been started or installed meanwhile
+        if kind is not self._kind or self._unusable:
             self.chosen.emit(kind)
 
 

@@ -4,7 +4,7 @@ import time
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from splitrig.core.engine import STEPS, EngineStatus, Phase
+from splitrig.core.engine import STEPS, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_machine import is_shared
 from splitrig.core.units import size_text
 from splitrig.views.launch.plan_panel import VerdictHead
@@ -23,12 +23,16 @@ WORDS = {
 }
 
 
+ATTACHED = ("Ollama loads the model", "Loaded by Ollama")
+
+
 def steps_of(status: EngineStatus, now_s: float | None = None) -> list[Step]:
     """The steps of a start; `now_s` is `time.monotonic()`, for the one in progress."""
     now_s = time.monotonic() if now_s is None else now_s
     steps = []
-    for key in STEPS:
-        going, done = WORDS[key]
+    attached = status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED
+    for key in STEPS[:1] if attached else STEPS:
+        going, done = ATTACHED if attached else WORDS[key]
         seconds = status.step_seconds.get(key)
         if status.step == key:
             steps.append(_current(status, key, going, now_s))

@@ -39,6 +39,7 @@ NARROW_BELOW_PX = 1150
 LEAST_PX = 880
 WIDEST_PX = 1680
 TICK_MS = 250
+RESTARTED = "The engine crashed and was started again; it runs now."
 TWICE_S = 0.4
 """A second press so soon after Start belongs to a double click: it neither starts another
 engine nor hits the Stop that has come up under the pointer."""
@@ -242,6 +243,11 @@ class LaunchPage(QWidget):
         self._show_rules()
         self._control.replan()
 
+    def forget_engine_error(self) -> None:
+        """Another program is chosen: why the one before could not be used says nothing of it."""
+        if self.planner.engine_error is not None:
+            self.show_engine_found(self.planner.engine, None, None)
+
     def _show_rules(self) -> None:
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
@@ -276,16 +282,22 @@ class LaunchPage(QWidget):
         """Follow the engine."""
         before, self._status = self._status, status
         other = status.slot != before.slot
-        if status.phase is Phase.READY and (before.phase is not Phase.READY or other):
+        ready = status.phase is Phase.READY
+        again = ready and not other and before.phase is not Phase.READY
+        if again:
+            self._ready_since_s.pop(status.slot, None)  # of the run before a crash
+        if ready and (other or again):
             self._ready_since_s.setdefault(status.slot, time.monotonic())
             self.running.speed.clear()
             self.running.notes.show_notes(())
         if not status.phase.active:
             self._ready_since_s.pop(status.slot, None)
             self._pressed_s = -TWICE_S  # a start that is over, or another one
-        if status.phase.active and not before.phase.active:
+        if status.phase.active and (other or not before.phase.active):
             self.notice.hide()
-        if status.restart and status.restart != before.restart:
+        if again and status.restart:
+            self.notice.show_notice("warning", RESTARTED, "Its log tells more.")
+        elif status.restart and not ready and (other or status.restart != before.restart):
             self.notice.show_notice("warning", status.restart)
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
@@ -364,6 +376,11 @@ class LaunchPage(QWidget):
             self._pressed_s = time.monotonic()
             self.start_requested.emit(request, self.plan)
 
+    def look_again(self) -> None:
+        """Ask for an engine that could not be used: it may have been started meanwhile."""
+        if self.planner.engine_error is not None:
+            self.engine_wanted.emit(self.planner.engine)
+
     def _is_twice(self) -> bool:
         return time.monotonic() - self._pressed_s < TWICE_S
 
@@ -376,6 +393,9 @@ class LaunchPage(QWidget):
 
     @Slot(object)
     def _on_engine(self, kind: EngineKind) -> None:
+        if kind is self.planner.engine:
+            self.look_again()
+            return
         self._lost = self.planner.choose_engine(kind)
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
@@ -435,7 +455,9 @@ class LaunchPage(QWidget):
         elif phase.active:
             request = self._status.request
             quantization = model.quantization if model is not None else None
-            name = model_name(request.model, quantization) if request else ""
+            name = ""
+            if request is not None:
+                name = request.model_name or model_name(request.model, quantization)
             self.editor.loading.show_status(self._status, name)
         self._faces.setCurrentWidget(self.running if running else self.editor)
         self.chat.setVisible(running)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from splitrig.core.engine import Buffers, EngineStatus
-from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, is_shared
+from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, allowed_bytes, is_shared
 from splitrig.core.plan import DevicePlan
 from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, MIB, MISSING, number_text, size_text
@@ -80,7 +80,12 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
                 planned_layers=layers_text(device),
                 loaded_layers=_loaded_text(device, loaded),
                 drifted=drifted,
-                rows=_rows(device, actual, exact=not is_shared(status.actual)),
+                rows=_rows(
+                    device,
+                    actual,
+                    exact=not is_shared(status.actual),
+                    tolerance=status.plan.tolerance,
+                ),
             )
         )
     return tuple(cards)
@@ -106,11 +111,15 @@ def _loaded_text(device: DevicePlan, loaded: int | None) -> str:
     return f"{loaded or 'no'} layer{'' if loaded == 1 else 's'}"
 
 
-def _rows(device: DevicePlan, actual: Buffers, *, exact: bool) -> tuple[PlacedRow, ...]:
+def _rows(
+    device: DevicePlan, actual: Buffers, *, exact: bool, tolerance: float
+) -> tuple[PlacedRow, ...]:
     rows = [
-        _row("weights", device.model_bytes, actual.model_bytes, exact=exact),
-        _row("kv", device.kv_bytes, actual.kv_bytes, exact=exact),
-        _row("compute", device.compute_bytes, actual.compute_bytes, exact=False),
+        _row("weights", device.model_bytes, actual.model_bytes, exact=exact, tolerance=tolerance),
+        _row("kv", device.kv_bytes, actual.kv_bytes, exact=exact, tolerance=tolerance),
+        _row(
+            "compute", device.compute_bytes, actual.compute_bytes, exact=False, tolerance=tolerance
+        ),
     ]
     planned = [row.planned_bytes for row in rows if row.planned_bytes is not None]
     found = [row.actual_bytes for row in rows if row.actual_bytes is not None]
@@ -125,12 +134,14 @@ def _rows(device: DevicePlan, actual: Buffers, *, exact: bool) -> tuple[PlacedRo
     return tuple(rows)
 
 
-def _row(kind: Kind, planned: int | None, actual: int | None, *, exact: bool) -> PlacedRow:
+def _row(
+    kind: Kind, planned: int | None, actual: int | None, *, exact: bool, tolerance: float
+) -> PlacedRow:
     drifted = (
         exact
         and planned is not None
         and actual is not None
-        and abs(actual - planned) > LOG_STEP_BYTES
+        and abs(actual - planned) > allowed_bytes(planned, tolerance)
     )
     return PlacedRow(kind=kind, planned_bytes=planned, actual_bytes=actual, drifted=drifted)
 

@@ -178,7 +178,10 @@ class PlanControl(QObject):
         self._editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
         if planner.vllm_plan is not None:
-            self._editor.split.show_layout(planner.vllm_plan.layout.words)
+            layout = planner.vllm_plan.layout
+            layers = [card.n_layer for card in planner.vllm_plan.cards]
+            within = layout.tp > 1 and layout.pp == 1
+            self._editor.split.show_layout(layout.words, layers, within=within)
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
@@ -193,7 +196,8 @@ class PlanControl(QObject):
 
     def _show_fit(self) -> None:
         """Ask where the current handle may stand; free while only that handle moves."""
-        if self.plan is not None and len(self.plan.devices) > 1:
+        counts = self._planner.vllm_plan is None  # another arithmetic, and no such range
+        if counts and self.plan is not None and len(self.plan.devices) > 1:
             bar = self._editor.split.bar
             bar.show_fit(self._planner.fit_range(bar.current_handle))
 

@@ -88,6 +88,8 @@ class RayPart(QWidget):
         pad_spin_box(self.port)
         self.look = QPushButton("Look")
         self.start = QPushButton("Start Ray")
+        for button in (self.look, self.start):
+            button.setProperty("small", "true")  # the row has to fit the column of a small window
         self.use = Switch(theme, "Use the other machines' cards")
         self.state = text_label(theme, ABOUT, "note", role="muted")
         self._join_words = text_label(theme, JOIN, "note", role="muted")

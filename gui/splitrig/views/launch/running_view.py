@@ -74,9 +74,8 @@ class SummaryPanel(Panel):
         self._head.show_text(name, f"{engine_name(status)}{build}", quantization, tip=str(path))
         rows = request_rows(status.request)
         rows.append(("Address", address_of(status) or MISSING))
-        rows.append(
-            ("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}" if status.pid else MISSING)
-        )
+        if status.pid is not None:
+            rows.append(("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}"))
         self._show_rows(rows)
         ours = status.pid is not None
         self.stop.setText("Stop" if ours else "Release model")

@@ -126,6 +126,8 @@ class SplitPanel(Panel):
         words = "shares by free memory" if auto and several else of_what
         self._hint.setText(reason or words)
         self.bar.close_with(reason)
+        self.bar.show_layers(())
+        self.bar.set_within(within=self._mode in WITHIN)
         self.bar.show_split(shares, n_slots)
         if not self.field.hasFocus() or not self.field.isModified():
             self.field.setText(split_text(shares))
@@ -137,9 +139,17 @@ class SplitPanel(Panel):
         """The words beside the field."""
         return self._hint.text()
 
-    def show_layout(self, words: str) -> None:
-        """Say how the engine will use the cards, where that is not plain layers."""
+    def show_layout(self, words: str, layers: Sequence[int], *, within: bool) -> None:
+        """Say how the engine will use the cards, where that is not plain layers.
+
+        Args:
+            words: Half a sentence.
+            layers: Layers of each card.
+            within: The cards divide every layer.
+        """
         self._hint.setText(words)
+        self.bar.show_layers(layers)
+        self.bar.set_within(within=within)
 
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""

@@ -67,6 +67,8 @@ def verdict(plan: Plan, *, unable: str = "") -> Verdict:
         )  # fmt: skip
         return Verdict(fits=True, title="Fits", detail=detail)
     over = [device for device in plan.devices if device.free_bytes < 0]
+    if not over:  # an engine that keeps a share free has room, but not for this context
+        return Verdict(fits=False, title="Does not fit", detail=next(iter(plan.notes), ""))
     missing = room_text(-tightest.free_bytes)
     title = f"Does not fit: {tightest.name} is {missing} over"
     if len(over) > 1:

@@ -13,6 +13,8 @@ from splitrig.views.theme import Theme
 from splitrig.views.widgets.texts import IconButton
 
 COPIED_MS = 1600
+MOST_TOGETHER = 44
+"""Longest flag with its value, characters, that is kept on one line."""
 
 
 def quote(word: str, *, windows: bool = sys.platform == "win32") -> str:
@@ -90,7 +92,9 @@ class CommandView(QFrame):
             shown = escape(word).replace("-", "&#8209;").replace(" ", "&nbsp;")
             text = f'<span style="color:{colour}">{shown}</span>' if is_flag else shown
             follows = pieces and pieces[-1].startswith("<span") and "&nbsp;" not in pieces[-1]
-            if not is_flag and follows:
+            if not is_flag and len(word) > MOST_TOGETHER:
+                pieces.append(escape(word))  # or it would run below the button
+            elif not is_flag and follows:
                 pieces[-1] += "&nbsp;" + text
             else:
                 pieces.append(text)

@@ -57,6 +57,7 @@ class SplitBar(QWidget):
         self._fit_known = False
         self._closed = ""
         self._within = False
+        self._layers: tuple[int, ...] = ()
         self._handles: list[SplitHandle] = []
         self._current = 0
         self._undo: tuple[float, ...] = ()
@@ -74,6 +75,8 @@ class SplitBar(QWidget):
     @property
     def counts(self) -> tuple[int, ...]:
         """Layers per card, the output counted."""
+        if len(self._layers) == len(self._cards):
+            return self._layers
         return counts_for_split(self._shares, self._n_slots) if self._cards else ()
 
     @property
@@ -120,6 +123,20 @@ class SplitBar(QWidget):
         self._descriptions = tuple(texts)
         if not any(h.held for h in self._handles):
             self._announce()
+
+    def show_layers(self, layers: Sequence[int]) -> None:
+        """Show what an engine makes of the shares that counts the output as no layer.
+
+        Where such an engine's cards have room is not known either.
+
+        Args:
+            layers: Per card; empty for an engine that deals layers out as llama.cpp does.
+        """
+        if tuple(layers) != self._layers:
+            self._layers = tuple(layers)
+            self._place()
+        if layers:
+            self._fit_known = False
 
     def set_within(self, *, within: bool) -> None:
         """The shares are of every layer, so that no layer is counted."""
@@ -286,6 +303,7 @@ class SplitBar(QWidget):
             current=self._current,
             focused=any(h.hasFocus() for h in self._handles),
             within=self._within,
+            blocks_only=bool(self._layers),
         )
         if self._closed:
             paint_closed(self, self._theme, picture)

@@ -33,6 +33,7 @@ class BarPicture:
         current: The handle the fit track is about.
         focused: A handle has the focus.
         within: Every layer is divided; none is counted.
+        blocks_only: The output is not counted.
     """
 
     numbers: tuple[int, ...]
@@ -43,10 +44,13 @@ class BarPicture:
     current: int
     focused: bool
     within: bool = False
+    blocks_only: bool = False
 
     @property
     def output_card(self) -> int:
-        """Number in the row of the card that holds the output layer."""
+        """Number in the row of the card that holds the output layer; -1 where none is counted."""
+        if self.blocks_only:
+            return -1
         return max((i for i, n in enumerate(self.counts) if n), default=-1)
 
 
