@@ -9,12 +9,10 @@ from PySide6.QtCore import QTimer, Signal, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from splitrig.core.advice import advise
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_rules import Knob
 from splitrig.core.engine_words import model_stem
-from splitrig.core.environment import Replaced, environment_note
-from splitrig.core.errors import SplitError, SplitRigError
+from splitrig.core.environment import Replaced
+from splitrig.core.errors import SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Note, Rig
 from splitrig.core.hf_model import HfModel
@@ -22,23 +20,16 @@ from splitrig.core.history import History
 from splitrig.core.model import Model
 from splitrig.core.plan import Plan
 from splitrig.core.server_options import Options
-from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.engine_tabs import DRAFT, EngineTabs
-from splitrig.views.launch.fixes import Fix, ways_to_fit
-from splitrig.views.launch.planner import Knobs, Planner
-from splitrig.views.launch.ray_control import RayControl
-from splitrig.views.launch.remote_control import RemoteControl
+from splitrig.views.launch.plan_control import PlanControl
+from splitrig.views.launch.planner import Planner
 from splitrig.views.launch.running_view import RunningView
 from splitrig.views.launch.wording import (
-    handle_text,
     load_text,
     model_name,
-    more_remarks,
-    remarks,
     seconds_text,
     users_of_cards,
-    vllm_remarks,
 )
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.notice import NoticeBar
@@ -47,11 +38,7 @@ from splitrig.views.widgets.texts import IconButton, text_label
 NARROW_BELOW_PX = 1150
 LEAST_PX = 880
 WIDEST_PX = 1680
-SETTLE_MS = 80
-"""Ways out, advice and the command follow when the handle rests; bars and numbers at once."""
 TICK_MS = 250
-NOTABLE_BYTES = 8 * MIB
-"""Free memory that changes by less does not move a plan."""
 RESTARTED = "The engine crashed and was started again; it runs now."
 TWICE_S = 0.4
 """A second press so soon after Start belongs to a double click: it neither starts another
@@ -110,29 +97,22 @@ class LaunchPage(QWidget):
         self._theme = theme
         self._command_for = command_for
         self.planner = Planner()
-        self.plan: Plan | None = None
         self._status = EngineStatus()
         self._engines: tuple[EngineStatus, ...] = ()
         self._users: dict[str, str] = {}
         self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
-        self._replaced: tuple[Replaced, ...] = ()
-        self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self._pressed_s = -TWICE_S
         self.setAcceptDrops(True)
         # or the columns of a wide page would keep the window from becoming narrow
         self.setMinimumWidth(LEAST_PX)
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._on_settled)
         self._ticker = QTimer(self)
         self._ticker.setInterval(TICK_MS)
         self._ticker.timeout.connect(self._on_tick)
         self._build()
         self._wire()
-        self._replan()
+        self._control.replan()
 
     # Parts
 
@@ -159,6 +139,8 @@ class LaunchPage(QWidget):
         self.running = RunningView(theme)
         self.editor = Editor(theme)
         self.more = self.editor.knobs.more
+        self._control = PlanControl(self.planner, self.editor, self._command_for, self)
+        self.remote, self.ray = self._control.remote, self._control.ray
         self._faces.addWidget(self.editor)
         self._faces.addWidget(self.running)
         page = QWidget()
@@ -175,22 +157,11 @@ class LaunchPage(QWidget):
         layout.addWidget(page)
 
     def _wire(self) -> None:
+        self._control.planned.connect(self._show_start)
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.stored_chosen.connect(self.stored_chosen)
         self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.model.engine.builds_wanted.connect(self.builds_requested)
-        self.editor.cards.switched.connect(self._on_switched)
-        self.remote = RemoteControl(self.planner, self.editor.cards.remote, self)
-        self.remote.changed.connect(self._on_remote)
-        self.ray = RayControl(self.planner, self.editor.cards.remote.ray, self)
-        self.ray.changed.connect(self._on_remote)
-        self.editor.split.changed.connect(self._on_split)
-        self.editor.split.auto_wanted.connect(self._on_auto)
-        self.editor.split.even_wanted.connect(self._on_even)
-        self.editor.split.handle_changed.connect(self._on_handle)
-        self.editor.knobs.changed.connect(self._on_knobs)
-        self.editor.address.changed.connect(self._on_address)
-        self.editor.plan.fix_chosen.connect(self._on_fix)
         self.notice.action_triggered.connect(self._on_fallback)
         self.editor.empty.action_triggered.connect(self.editor.model.open_dialog)
         self.editor.empty.second_triggered.connect(self._on_demo_model)
@@ -214,14 +185,7 @@ class LaunchPage(QWidget):
             # What is free now is what the engine left; the plan was made before.
             self.planner.rig = replace(rig, samples=self.planner.rig.samples)
             return
-        self.planner.set_rig(rig)
-        seen = [
-            (card.id, card.reason, card.note, (card.free_bytes or 0) // NOTABLE_BYTES)
-            for card in self.planner.cards
-        ]
-        if seen != self._seen:
-            self._seen = seen
-            self._replan(typing=True)
+        self._control.use_rig(rig)
 
     @Slot(object, str)
     def show_model(self, model: Model, name: str = "") -> None:
@@ -233,8 +197,8 @@ class LaunchPage(QWidget):
         else:
             self.editor.model.show_model(model)
         self.editor.knobs.show_model(model)
-        self.planner.knobs = self.editor.knobs.knobs
-        self._replan()
+        self._control.use_knobs()
+        self._control.replan()
 
     @Slot(object)
     def show_folder(self, model: HfModel) -> None:
@@ -243,8 +207,8 @@ class LaunchPage(QWidget):
         self.notice.hide()
         self.editor.model.show_folder(model)
         self.editor.knobs.show_folder(model)
-        self.planner.knobs = self.editor.knobs.knobs
-        self._replan()
+        self._control.use_knobs()
+        self._control.replan()
 
     @Slot(object)
     def show_model_error(self, error: SplitRigError) -> None:
@@ -277,7 +241,7 @@ class LaunchPage(QWidget):
         self.planner.options = options or Options()
         self.editor.model.engine.show_engine(kind, build, error, self._lost)
         self._show_rules()
-        self._replan()
+        self._control.replan()
 
     def forget_engine_error(self) -> None:
         """Another program is chosen: why the one before could not be used says nothing of it."""
@@ -287,26 +251,26 @@ class LaunchPage(QWidget):
     def _show_rules(self) -> None:
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
-        self.planner.knobs = self.editor.knobs.knobs
+        self._control.use_knobs()
         self.editor.cards.setEnabled(rules.picks_cards)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
     def show_environment(self, replaced: Sequence[Replaced]) -> None:
         """Inherited variables that an engine does not get as they are."""
-        self._replaced = tuple(replaced)
+        self._control.replaced = tuple(replaced)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, by id, with the reason."""
         self.planner.set_blocked(reasons)
-        self._replan()
+        self._control.replan()
 
     @Slot(object)
     def show_backends(self, backends: Mapping[str, Backend]) -> None:
         """Which part of the engine drives which card, by id; the plan follows its rules."""
         self.planner.set_backends(backends)
-        self._replan()
+        self._control.replan()
 
     @Slot(object)
     def show_device_names(self, names: Mapping[str, str]) -> None:
@@ -370,7 +334,7 @@ class LaunchPage(QWidget):
         if users != self._users:
             self._users = users
             self.planner.set_in_use(users)
-            self._replan()
+            self._control.replan()
 
     @Slot(object)
     def show_rate(self, tok_s: float | None) -> None:
@@ -390,6 +354,11 @@ class LaunchPage(QWidget):
             self.running.speed.curve.show_history(history)
 
     # What the outside may ask and press
+
+    @property
+    def plan(self) -> Plan | None:
+        """Where everything goes; `None` without a model or a card."""
+        return self._control.plan
 
     @property
     def can_start(self) -> bool:
@@ -430,70 +399,8 @@ class LaunchPage(QWidget):
         self._lost = self.planner.choose_engine(kind)
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
-        self._replan()
+        self._control.replan()
         self.engine_wanted.emit(kind)
-
-    @Slot(str, bool)
-    def _on_switched(self, gpu_id: str, on: bool) -> None:  # noqa: FBT001 - the signal's own
-        self.planner.switch(gpu_id, on=on)
-        self._replan()
-
-    @Slot()
-    def _on_remote(self) -> None:
-        self._replan(typing=True)
-
-    @Slot(object)
-    def _on_split(self, shares: tuple[float, ...]) -> None:
-        try:
-            self.planner.set_shares(shares)
-        except SplitError:
-            return
-        self._replan(typing=True)
-
-    @Slot()
-    def _on_auto(self) -> None:
-        self.planner.set_auto()
-        self._replan()
-
-    @Slot()
-    def _on_even(self) -> None:
-        self.planner.set_even()
-        self._replan()
-
-    @Slot()
-    def _on_handle(self) -> None:
-        self._show_fit()
-
-    @Slot(object)
-    def _on_knobs(self, knobs: Knobs) -> None:
-        self.planner.knobs = knobs
-        self._replan()
-
-    @Slot()
-    def _on_address(self) -> None:
-        address = self.editor.address
-        self.planner.port, self.planner.host = address.port, address.host
-        self._settle.start()
-
-    @Slot(object)
-    def _on_fix(self, fix: Fix) -> None:
-        request = fix.request
-        self.editor.knobs.show_knobs(
-            replace(
-                self.planner.knobs,
-                split_mode=request.split_mode,
-                n_cpu_moe=request.n_cpu_moe,
-                n_ctx=request.n_ctx,
-                cache_type_k=request.cache_type_k,
-                cache_type_v=request.cache_type_v,
-                n_gpu_layers=request.n_gpu_layers,
-                flash_attention=request.flash_attention,
-            )
-        )
-        self.planner.knobs = self.editor.knobs.knobs
-        if request.split is not None:
-            self.planner.set_shares(request.split)
-        self._replan()
 
     @Slot()
     def _on_fallback(self) -> None:
@@ -503,9 +410,8 @@ class LaunchPage(QWidget):
             return
         self.notice.hide()
         mode = failure.fallback.split_mode
-        self.editor.knobs.show_knobs(replace(self.planner.knobs, split_mode=mode))
-        self.planner.knobs = self.editor.knobs.knobs
-        self._replan()
+        self._control.use_knobs(replace(self.planner.knobs, split_mode=mode))
+        self._control.replan()
         if self.can_start:
             self.start()
 
@@ -516,47 +422,7 @@ class LaunchPage(QWidget):
 
     # What follows
 
-    def _replan(self, *, typing: bool = False) -> None:
-        """Plan anew and show it; `typing` leaves a text alone that is being written."""
-        planner = self.planner
-        if not typing:
-            self.editor.split.field.setModified(False)
-        cards = planner.all_cards
-        used = [card for card in cards if card.used]
-        self.editor.cards.show_cards(planner.cards, len(used), len(cards))
-        self.ray.refresh()
-        self.remote.refresh()
-        self.editor.split.show_mode(planner.knobs.split_mode)
-        self.more.show_choices(planner.split_choices)
-        self.more.show_checked(planner.extra)
-        self.editor.split.show_cards(used)
-        self.editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
-        self.editor.show_choices(cards, has_model=planner.has_model)
-        self.plan = planner.plan()
-        if planner.vllm_plan is not None:
-            layout = planner.vllm_plan.layout
-            layers = [card.n_layer for card in planner.vllm_plan.cards]
-            within = layout.tp > 1 and layout.pp == 1
-            self.editor.split.show_layout(layout.words, layers, within=within)
-        if self.plan is not None:
-            numbers = {card.id: card.number for card in cards}
-            speed = planner.speed(self.plan)
-            devices = planner.devices if self.plan.devices else ()
-            unable = planner.rules.name if planner.obstacle else ""
-            self.editor.plan.show_plan(self.plan, devices, numbers, speed, unable=unable)
-            handles = range(len(self.plan.devices) - 1)
-            self.editor.split.bar.describe_handles([handle_text(self.plan, h) for h in handles])
-        self._show_fit()
-        self._show_start()
-        self._settle.start()
-
-    def _show_fit(self) -> None:
-        """Ask where the current handle may stand; free while only that handle moves."""
-        counts = self.planner.vllm_plan is None  # another arithmetic, and no such range
-        if counts and self.plan is not None and len(self.plan.devices) > 1:
-            bar = self.editor.split.bar
-            bar.show_fit(self.planner.fit_range(bar.current_handle))
-
+    @Slot()
     def _show_start(self) -> None:
         """The foot and what stands above it, by what is chosen and what the engine does."""
         obstacle = self.planner.obstacle
@@ -620,49 +486,6 @@ class LaunchPage(QWidget):
             self.editor.loading.refresh()
         else:
             self._title.setText(TITLE)
-
-    @Slot()
-    def _on_settled(self) -> None:
-        """What takes longer, once the choices rest."""
-        plan, model = self.plan, self.planner.model
-        if plan is not None and self.planner.vllm_plan is not None:
-            self.editor.plan.show_fixes(())
-            remarked = self.planner.ray.notes() + vllm_remarks(self.planner.vllm_plan)
-            self.editor.plan.show_notes(remarked)
-            self._show_command()
-        if plan is None or model is None:
-            return
-        request = self.planner.plan_request()
-        knobs, devices = self.planner.knobs, self.planner.devices
-        experts = Knob.EXPERTS in self.planner.rules.knobs
-        ways = () if plan.fits else ways_to_fit(model, devices, request, with_experts=experts)
-        self.editor.plan.show_fixes(ways)
-        notes = [
-            note
-            for note in advise(self.planner.rig, plan)
-            # the verdict and the ways out say it already
-            if plan.fits or note.id != "low-vram"
-        ]
-        notes += more_remarks(knobs, model, self.planner.extra)
-        notes += remarks(plan, model, knobs.n_ctx)
-        notes += self.planner.remote.notes(model, plan, request)
-        self.remote.refresh()
-        inherited = environment_note(self._replaced, self.planner.engine)
-        if inherited is not None:
-            notes.append(inherited)
-        self.editor.plan.show_notes(notes)
-        self._show_command()
-
-    def _show_command(self) -> None:
-        request = self.planner.launch_request()
-        if request is None or self.planner.obstacle or self._command_for is None:
-            self.editor.plan.show_command(())
-            return
-        try:
-            self.editor.plan.show_command(self._command_for(request))
-        except SplitRigError as error:
-            self.editor.plan.show_command(())
-            self.editor.words.setText(str(error))
 
     # Events
 

@@ -26,23 +26,16 @@ from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make
 from splitrig.core.server_options import Options
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
-from splitrig.core.split import (
-    auto_split,
-    check_split,
-    counts_for_split,
-    even_split,
-)
+from splitrig.core.split import counts_for_split
 from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
-from splitrig.core.units import GIB
 from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice, is_far
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
+from splitrig.views.launch.shares import Shares
 
-AUTO_DRIFT = 0.02
-"""Auto follows free memory again when it has changed by this share of the card."""
 DEFAULT_CTX = 4096
 
 
@@ -87,7 +80,6 @@ class Planner:
         folder: The Hugging Face folder that is to be loaded instead.
         vllm_plan: The plan for that folder, as far as there is one.
         knobs: The settings below the split.
-        auto: The split follows free memory.
         port: Wanted TCP port; 0 for a free one.
         host: Address to listen on.
         engine: Which engine is to load it.
@@ -106,7 +98,6 @@ class Planner:
         self.vllm_plan: VllmPlan | None = None
         self._refusal = ""
         self.knobs = Knobs()
-        self.auto = True
         self.port, self.host = 0, LOOPBACK
         self.engine = EngineKind.LLAMA_CPP
         self.engine_build: str | None = None
@@ -120,9 +111,7 @@ class Planner:
         self._blocked: Mapping[str, str] = {}
         self._backends: Mapping[str, Backend] = {}
         self._device_names: Mapping[str, str] = {}
-        self._shares: tuple[float, ...] = ()
-        self._own_split: tuple[tuple[str, ...], tuple[float, ...]] | None = None
-        self._auto_for: tuple[PlanDevice, ...] = ()
+        self._shares = Shares()
         self._fit_key: object = None
         self._fit: tuple[int, int] | None = None
 
@@ -183,42 +172,42 @@ class Planner:
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
         self.rig = rig
-        self._settle()
+        self.settle()
 
     def set_blocked(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, with the reason."""
         self._blocked = dict(reasons)
-        self._settle()
+        self.settle()
 
     def set_backends(self, backends: Mapping[str, Backend]) -> None:
         """Which part of the engine drives a card; it decides how rows are padded."""
         self._backends = dict(backends)
-        self._settle()
+        self.settle()
 
     def set_device_names(self, names: Mapping[str, str]) -> None:
         """What the engine calls this machine's cards, by card id."""
         self._device_names = dict(names)
 
     def settle(self) -> None:
-        """Follow a change of the cards of other machines."""
-        self._settle()
+        """Follow a change of the cards."""
+        self._shares.settle(self.devices)
 
     def switch(self, gpu_id: str, *, on: bool) -> None:
         """Use a card or leave it out; one that another engine uses only if the user says so."""
         if self.remote.card(gpu_id) is not None:
             self.remote.switch(gpu_id, on=on)
-            self._settle()
+            self.settle()
             return
         (self._off.discard if on else self._off.add)(gpu_id)
         (self._shared.add if on and gpu_id in self._in_use else self._shared.discard)(gpu_id)
-        self._settle()
+        self.settle()
 
     def set_in_use(self, users: Mapping[str, str]) -> None:
         """Cards that other engines use, by id, with who does."""
         self._in_use = dict(users)
         self._shared.intersection_update(users)
         self.remote.set_in_use(users)
-        self._settle()
+        self.settle()
 
     def _is_on(self, gpu_id: str) -> bool:
         return gpu_id not in self._off and (gpu_id not in self._in_use or gpu_id in self._shared)
@@ -239,7 +228,12 @@ class Planner:
     @property
     def shares(self) -> tuple[float, ...]:
         """Share per used card."""
-        return self._shares
+        return self._shares.values
+
+    @property
+    def auto(self) -> bool:
+        """The split follows free memory."""
+        return self._shares.auto
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -255,48 +249,15 @@ class Planner:
         Raises:
             SplitError: It gives no card a layer.
         """
-        check_split(shares)
-        self._auto_for = self.devices
-        self._shares = tuple(shares)
-        self._own_split = (tuple(device.id for device in self._auto_for), self._shares)
-        self.auto = False
+        self._shares.take(shares, self.devices)
 
     def set_auto(self) -> None:
         """Follow free memory from now on."""
-        self.auto, self._own_split = True, None
-        self._take_auto(self.devices)
+        self._shares.follow(self.devices)
 
     def set_even(self) -> None:
         """The same share for every card."""
-        self.set_shares(even_split(len(self.devices)))
-
-    def _settle(self) -> None:
-        """A split of other cards no longer holds; Auto follows free memory.
-
-        The user's own one is back as soon as its cards are, such as when an engine has ended.
-        """
-        devices = self.devices
-        ids = tuple(d.id for d in devices)
-        if ids != tuple(d.id for d in self._auto_for):
-            self.auto = True
-            self._take_auto(devices)
-            if self._own_split is not None and self._own_split[0] == ids:
-                self.auto, self._shares = False, self._own_split[1]
-        elif self.auto and self._drifted(devices):
-            self._take_auto(devices)
-
-    def _take_auto(self, devices: tuple[PlanDevice, ...]) -> None:
-        self._auto_for = devices
-        # in GiB with two decimals: short to read, and exact enough for whole layers
-        free = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
-        scale = GIB if max(free, default=0) > GIB else 1
-        self._shares = tuple(round(share / scale, 2) for share in free)
-
-    def _drifted(self, devices: tuple[PlanDevice, ...]) -> bool:
-        return any(
-            abs(now.free_bytes - then.free_bytes) > AUTO_DRIFT * (now.total_bytes or now.free_bytes)
-            for now, then in zip(devices, self._auto_for, strict=True)
-        )
+        self._shares.take_even(self.devices)
 
     # What follows
 
