@@ -133,7 +133,7 @@ class Restarting:
     """The run ended and the engine is to be started again.
 
     Attributes:
-        time_s: `time.monotonic()`.
+        time_s: When it is to be started, `time.monotonic()`.
         end: How it ended.
         sentence: When it is started again.
     """

@@ -584,3 +584,12 @@ def test_sizes_within_the_tolerance_of_a_plan_are_as_planned(
     }
     status = replace(status, plan=replace(status.plan, tolerance=tolerance), actual=actual)
     assert placed_verdict(status)[0] is as_planned
+
+
+def test_a_restart_that_was_stopped_is_not_announced_any_more(page: LaunchPage) -> None:
+    crashed = "The engine was killed. It crashed; starting again in 2 s (1st of 3)."
+    page.show_status(running(page))
+    page.show_status(running(page, phase=Phase.STARTING, restart=crashed))
+    assert page.notice.title == crashed
+    page.show_status(EngineStatus(phase=Phase.STOPPED))
+    assert page.notice.isHidden()

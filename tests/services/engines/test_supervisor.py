@@ -483,6 +483,9 @@ def test_stop_ends_the_wait_for_another_start(start_fake: StartFake) -> None:
     watched = start_fake("crashes", restart=RestartPolicy(enabled=True, first_delay_s=60))
     wait_for(lambda: watched.supervisor.status.restart)
     begun = time.monotonic()
+    since_s = watched.supervisor.status.step_since_s
+    assert since_s is not None
+    assert since_s > begun + 50  # the wait is no part of what a start takes
     watched.supervisor.stop()
     watched.wait(Phase.STOPPED, most_s=2)
     assert time.monotonic() - begun < 1

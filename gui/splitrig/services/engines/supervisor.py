@@ -197,8 +197,9 @@ class Supervisor:
                     return GivenUp(end=end, sentence=decision.sentence)
                 if not decision.restart or self._stop.is_set():
                     return end
-                now_s = time.monotonic()
-                self._apply(Restarting(time_s=now_s, end=end, sentence=decision.sentence))
+                # the wait is no part of what the next start takes
+                due_s = time.monotonic() + decision.delay_s
+                self._apply(Restarting(time_s=due_s, end=end, sentence=decision.sentence))
             if self._stop.wait(decision.delay_s):
                 return end
 

@@ -61,7 +61,7 @@ class SettingsStore:
             return Settings()
         except OSError as error:
             raise StoreError(
-                f"The settings could not be read: {error}.",
+                f"The settings in {self.path} could not be read: {error.strerror or error}.",
                 "The defaults are used; mend the file's permissions to get yours back.",
             ) from error
         except _UnusableError as flaw:

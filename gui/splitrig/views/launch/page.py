@@ -299,6 +299,8 @@ class LaunchPage(QWidget):
             self.notice.show_notice("warning", RESTARTED, "Its log tells more.")
         elif status.restart and not ready and (other or status.restart != before.restart):
             self.notice.show_notice("warning", status.restart)
+        if status.phase is Phase.STOPPED and self.notice.title == before.restart != "":
+            self.notice.hide()  # it was stopped before it was started again
         failure = status.failure
         if status.phase is Phase.FAILED and failure is not None and failure != before.failure:
             details = "\n".join(failure.log_tail)
