@@ -10,6 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.advice import advise
+from splitrig.core.config_files import ConfigFile, config_notes
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_rules import Knob
 from splitrig.core.engine_words import model_stem
@@ -116,6 +117,7 @@ class LaunchPage(QWidget):
         self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
         self._replaced: tuple[Replaced, ...] = ()
+        self._config_files: tuple[ConfigFile, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._ready_since_s: dict[int, float] = {}
         self._pressed_s = -TWICE_S
@@ -286,9 +288,12 @@ class LaunchPage(QWidget):
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
-    def show_environment(self, replaced: Sequence[Replaced]) -> None:
-        """Inherited variables that an engine does not get as they are."""
+    def show_environment(
+        self, replaced: Sequence[Replaced], files: Sequence[ConfigFile] = ()
+    ) -> None:
+        """Inherited variables that an engine does not get as they are, and files with options."""
         self._replaced = tuple(replaced)
+        self._config_files = tuple(files)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:
@@ -624,6 +629,7 @@ class LaunchPage(QWidget):
         inherited = environment_note(self._replaced, self.planner.engine)
         if inherited is not None:
             notes.append(inherited)
+        notes += config_notes(self._config_files, self.planner.engine)
         self.editor.plan.show_notes(notes)
         self._show_command()
 
