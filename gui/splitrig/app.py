@@ -444,7 +444,7 @@ class Desktop(QObject):
         status = self.engine.status
         self._first_readings.add(rig, self.engine.running)
         if (after := self._first_readings.of(status.slot)) is not None:
-            before = self.engine.before(status.slot)
+            before = self._first_readings.before(status.slot) or self.engine.before(status.slot)
             notes = verify(status, before, rig, status.pids, after=after)
             self.launch_page.show_findings(notes)
         self.rig_page.show_notes(advise(rig, self.launch_page.plan, self.rig.links))
