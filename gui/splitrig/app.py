@@ -431,6 +431,7 @@ class Desktop(QObject):
         """Send a conversation to the engine."""
         self._token_seen = False
         self._answering = self._talks_to
+        self._metered.answer(self._answering, 0.0, 0.0)
         self.rig.start_prompt()
         self.chat.send(messages, options)
 
@@ -637,18 +638,22 @@ class Desktop(QObject):
 
     @Slot(object)
     def _on_metered(self, news: EngineMetered) -> None:
-        """While the chat is silent, the curves show what others ask of the engines."""
+        """The curves also show what others ask of the engines."""
         self._metered.add(news.slot, news.rates)
         self._show_rates_of_all()
 
     def _show_rates_of_all(self) -> None:
         ready = {status.slot for status in self.engine.running if status.phase is Phase.READY}
+        if not self.chat.busy:
+            self._metered.end_answer()
         self._metered.keep(ready)
-        if self.chat.busy:
-            return
+        total = self._metered.tok_s if ready else None
         if ready:
-            self.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
-        self._show_rate(self._metered.tok_s if ready else None)
+            self.rig.set_rates(total, self._metered.prompt_tok_s)
+        self.strip.show_rate(total)
+        if not self.chat.busy:  # else they show the answer's own
+            self.side.show_rate(total)
+            self.launch_page.show_rate(total)
 
     def _on_orphans(self, found: OrphansFound) -> None:
         """Engines of an earlier run: what they hold, and a way to end them."""
@@ -696,14 +701,19 @@ class Desktop(QObject):
         if stats.tokens and not self._token_seen:
             self._token_seen = True
             self.rig.start_answer()
-            self.rig.set_rates(stats.tok_s, stats.prompt_tok_s)
+            self._show_answer_rates(stats.tok_s, stats.prompt_tok_s)
             self._load_demo()
-        self.rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
+        self._show_answer_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
+
+    def _show_answer_rates(self, tok_s: float | None, prompt_tok_s: float | None) -> None:
+        self._metered.answer(self._answering, tok_s, prompt_tok_s)
+        self.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
 
     @Slot(object)
     def _on_figures(self, answer: Answer) -> None:
         stats = answer.stats
-        self._show_rate(stats.tok_s if stats.tokens else 0.0)
+        self.strip.show_rate(self._metered.tok_s)
+        self.launch_page.show_rate(stats.tok_s if stats.tokens else 0.0)
         self.side.show_stats(stats)
 
     @Slot(object)
@@ -712,14 +722,8 @@ class Desktop(QObject):
         self.answers_ended += 1
         self.rig.end_answer()
         self.side.add_answer(answer.stats)
-        ready = any(status.phase is Phase.READY for status in self.engine.running)
-        self._show_rate(0.0 if ready else None)
+        self._show_rates_of_all()
         self._load_demo()
-
-    def _show_rate(self, tok_s: float | None) -> None:
-        self.strip.show_rate(tok_s)
-        self.side.show_rate(tok_s)
-        self.launch_page.show_rate(tok_s)
 
     # Settings and the rest
 
