@@ -175,10 +175,10 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram`, `card-full` and `told-together`, and the engine's
-        own remarks.
+        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together` and `unmetered`, and
+        the engine's own remarks.
     """
-    remarks = (*_together(status), *map(note_of, status.log.remarks))
+    remarks = (*_together(status), *map(note_of, status.log.remarks), *_unmetered(status))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
     cards = _cards(status, before, after or now, now, pids)
@@ -352,6 +352,19 @@ def _together(status: EngineStatus) -> tuple[Note, ...]:
     if not known:
         return ()
     note = Note(id="told-together", severity=Severity.INFO, message=known, detail=NOT_TOLD)
+    return (note,)
+
+
+def _unmetered(status: EngineStatus) -> tuple[Note, ...]:
+    """That nothing is known of what others ask of it."""
+    if not status.unmetered:
+        return ()
+    note = Note(
+        id="unmetered",
+        severity=Severity.INFO,
+        message=status.unmetered,
+        detail="The curve of tok/s shows what the chat here asks only; answers are not affected.",
+    )
     return (note,)
 
 
