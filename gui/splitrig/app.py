@@ -117,7 +117,7 @@ class Desktop(QObject):
     @Slot()
     def complete(self) -> None:
         """Build and wire everything the first paint did not need; does it once."""
-        from splitrig.services.engines.environment import notes_for_all
+        from splitrig.services.engines.environment import found_config_files, notes_for_all
 
         if self._complete:
             return
@@ -134,7 +134,7 @@ class Desktop(QObject):
         self.pump.start()
         self._machines.look()
         self._orphans.look()
-        self.launch_page.show_environment(notes_for_all()[0])
+        self.launch_page.show_environment(notes_for_all()[0], found_config_files())
         # What is here now stays; without this every full collection goes through it for 50 ms.
         gc.freeze()
         self.completed.emit()

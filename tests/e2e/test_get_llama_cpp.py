@@ -65,8 +65,8 @@ def test_from_no_engine_to_one_that_runs(
     assert [engine.id for engine in installed()] == ["b10068-cpu"]
 
     # it is found at once, and it runs
+    qtbot.waitUntil(lambda: not window.notice.isVisible(), timeout=20_000)
     qtbot.waitUntil(lambda: desktop.ready_to_start, timeout=20_000)
-    assert not window.notice.isVisible()
     pointer.click(button(window.rail, "Launch"))
     pointer.click(page.editor.start)
     qtbot.waitUntil(lambda: desktop.engine.status.phase is Phase.READY, timeout=60_000)

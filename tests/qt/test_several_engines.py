@@ -5,12 +5,20 @@ from collections.abc import Iterator
 import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from tests.services.chat.chat_servers import OVER, OddServer, odd, stream
 
 from splitrig.app import Desktop
+from splitrig.core.chat import ChatOptions, Message, Role
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.history import Rate
 from splitrig.core.metrics import EngineRates
 from splitrig.services.engines.meter import EngineMetered
+
+__all__ = ["odd"]
+PART = b"""data: {"choices":[{"delta":{"content":"Hi"}}],"timings":{"cache_n":0,"prompt_n":9,
+"prompt_per_second":70.0,"predicted_n":2,"predicted_per_second":30.0}}
+
+""".replace(b",\n", b",")
 
 
 @pytest.fixture
@@ -45,3 +53,22 @@ def test_the_speed_of_an_engine_ends_with_it_while_another_one_runs(
     # another engine in that slot, one that counts nothing
     tell(desktop, first, EngineMetered(2, EngineRates(time_s=1, tok_s=3.0)))
     qtbot.waitUntil(lambda: speed(desktop) == 3)
+
+
+def test_while_the_chat_answers_other_engines_are_seen_too(
+    desktop: Desktop, qtbot: QtBot, odd: OddServer
+) -> None:
+    odd.script = stream(PART, hang_s=30)
+    qtbot.waitUntil(lambda: desktop.card_count == 2, timeout=20_000)
+    chatting = EngineStatus(slot=1, phase=Phase.READY, url=odd.url)
+    tell(desktop, chatting, EngineStatus(slot=2, phase=Phase.READY))
+    desktop.ask([Message(Role.USER, "Hello")], ChatOptions())
+    qtbot.waitUntil(lambda: speed(desktop) == 30)
+    tell(desktop, EngineMetered(2, EngineRates(time_s=0, tok_s=20.0)))
+    tell(desktop, EngineMetered(1, EngineRates(time_s=0, tok_s=29.0)))
+    qtbot.waitUntil(lambda: speed(desktop) == 50)
+    assert "50.0" in desktop.strip.rate.text()
+    assert "30.0" in desktop.side.rate.text(), "beside the chat stands the answer's own"
+    OVER.set()
+    qtbot.waitUntil(lambda: not desktop.chat.busy)
+    qtbot.waitUntil(lambda: speed(desktop) == 20)

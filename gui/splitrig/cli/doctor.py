@@ -20,7 +20,7 @@ from splitrig.core.errors import SplitRigError, StoreError
 from splitrig.core.gpu import Rig, Severity
 from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
-from splitrig.services.engines.environment import notes_for_all
+from splitrig.services.engines.environment import found_config_files, notes_for_all
 from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.orphans import find_orphans
 from splitrig.services.models.demo import demo_model
@@ -161,9 +161,13 @@ def _orphans() -> list[Finding]:
 
 
 def _environment() -> list[Finding]:
-    """Inherited variables that an engine does not get, or that may change what it does."""
+    """Variables and files that an engine does not get, or that may change what it does."""
     replaced, kept = notes_for_all()
     told = [*((n.name, n.sentence) for n in replaced), *((n.name, n.sentence) for n in kept)]
+    told += [
+        ("llama.cpp-user" if file.hidden else "llama.cpp-config", file.sentence)
+        for file in found_config_files()
+    ]
     return [Finding(id=f"environment-{name}", state=NOTE, message=text) for name, text in told]
 
 

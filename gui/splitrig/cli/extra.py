@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from splitrig.core.engine import EngineKind
-from splitrig.core.engine_rules import RULES, Knob, closed
+from splitrig.core.engine_rules import RULES, Knob, closed, mode_refused
 from splitrig.core.errors import EngineError
 from splitrig.core.extra_arguments import CheckedArguments, check_arguments
 from splitrig.core.server_options import Options
@@ -36,7 +36,8 @@ def check_taken(options: argparse.Namespace, kind: EngineKind) -> None:
         Knob.EXTRA: bool(options.extra),
         Knob.SPLIT_MODE: options.split_mode != LAYER,
     }
-    if why := closed(RULES[kind], asked):
+    rules = RULES[kind]
+    if why := closed(rules, asked) or mode_refused(rules, options.split_mode):
         raise EngineError(why, "Choose llama.cpp for it, or leave it out.")
 
 

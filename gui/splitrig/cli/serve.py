@@ -264,15 +264,15 @@ def stop_on_signals() -> Iterator[list[int]]:
 
 def _watch(supervisor: Supervisor, say: Callable[[EngineStatus], None], stopped: list[int]) -> int:
     """Tell each change until the end; an engine that ends by itself is a failure."""
-    told: Phase | None = None
+    told: tuple[Phase, str] | None = None
     while True:
         status = supervisor.status
-        if status.phase is not told:
-            told = status.phase
+        if (status.phase, status.restart) != told:
+            told = (status.phase, status.restart)
             say(status)
-        if told is Phase.FAILED:
+        if status.phase is Phase.FAILED:
             return 1
-        if told is Phase.STOPPED:
+        if status.phase is Phase.STOPPED:
             return 0
         if stopped:
             supervisor.stop()
@@ -331,6 +331,8 @@ def _say_remote(chosen: Chosen, costs: Sequence[LinkCost], *, as_json: bool) -> 
 
 def _say_json(status: EngineStatus) -> None:
     news: dict[str, object] = {"event": status.phase.value}
+    if status.phase is Phase.STARTING and status.restart:
+        news["restart"] = status.restart
     if status.phase is Phase.READY:
         news |= {
             "url": status.url,
@@ -392,5 +394,7 @@ def _say_text(status: EngineStatus) -> None:
             print(f"{status.failure.message} {status.failure.hint}", flush=True)
             if status.failure.fallback is not None:
                 print(f"Try it with {status.failure.fallback.option}.", flush=True)
+        case Phase.STARTING if status.restart:
+            print(status.restart, flush=True)
         case phase:
             print(f"{phase.value.capitalize()} …" if phase.active else "Stopped.", flush=True)

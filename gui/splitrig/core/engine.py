@@ -180,6 +180,7 @@ class EngineStatus:
         build: The engine's build, such as 'b10068'.
         mismatches: Sentences on where the cards carry something else than planned; only
             filled from phase READY on.
+        unmetered: Why its own counts cannot be read, one sentence; empty where they can.
         restart: What ended the run before, when the engine is started again after a crash.
         step: The step in progress, a key of `step_seconds`; empty when none is.
         step_since_s: When that step began, `time.monotonic()`.
@@ -206,6 +207,7 @@ class EngineStatus:
     failure: Failure | None = None
     build: str | None = None
     mismatches: tuple[str, ...] = ()
+    unmetered: str = ""
     restart: str = ""
     step: str = ""
     step_since_s: float | None = None

@@ -104,6 +104,13 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """Its own counts were looked at; `problem` says why they cannot be read, empty if they can."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
     """The user, or the end of the program, wants it gone."""
 
@@ -166,6 +173,7 @@ EngineEvent = (
     | Advanced
     | Healthy
     | Counted
+    | Metered
     | StopAsked
     | Exited
     | Broken
@@ -195,7 +203,7 @@ def step(status: EngineStatus, event: EngineEvent) -> EngineStatus:
             return replace(status, phase=Phase.STOPPING, step="", step_since_s=None)
         case Exited() | Broken() | Restarting() | GivenUp() if status.phase.active:
             return _over(status, event)
-        case Logged() | Counted() if status.phase in (*_LOADING, Phase.READY):
+        case Logged() | Counted() | Metered() if status.phase in (*_LOADING, Phase.READY):
             return _observed(status, event)
         case Launching() | Spawned() | Advanced() | Healthy() if status.phase in _LOADING:
             return _came_up(status, event)
@@ -271,9 +279,12 @@ def _came_up(status: EngineStatus, event: Launching | Spawned | Advanced | Healt
             return _ready(status, event.time_s)
 
 
-def _observed(status: EngineStatus, event: Logged | Counted) -> EngineStatus:
+def _observed(status: EngineStatus, event: Logged | Counted | Metered) -> EngineStatus:
     if isinstance(event, Logged):
         return _logged(status, event)
+    if isinstance(event, Metered):
+        told = event.problem == status.unmetered
+        return status if told else replace(status, unmetered=event.problem)
     return status if event.pids == status.pids else replace(status, pids=event.pids)
 
 
@@ -383,6 +394,7 @@ def _ended(status: EngineStatus, phase: Phase) -> EngineStatus:
         url=None,
         network_urls=(),
         api_key=None,
+        unmetered="",
         progress=None,
         step="",
         step_since_s=None,

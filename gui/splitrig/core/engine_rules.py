@@ -251,12 +251,14 @@ def refused(rules: EngineRules, request: LaunchRequest) -> str:
         Knob.EXTRA: bool(request.extra_arguments),
         Knob.SPLIT_MODE: plan.split_mode != LAYER,
     }
-    if why := closed(rules, asked):
-        return why
-    if asked[Knob.SPLIT_MODE] and plan.split_mode not in rules.split_modes:
-        modes = listed([mode for mode in rules.split_modes if mode != plan.split_mode])
-        return f"{rules.name} knows no split mode {plan.split_mode}, only {modes}."
-    return ""
+    return closed(rules, asked) or mode_refused(rules, plan.split_mode)
+
+
+def mode_refused(rules: EngineRules, mode: str) -> str:
+    """Why an engine does not split in such a mode; empty when it does."""
+    if mode == LAYER or mode in rules.split_modes:
+        return ""
+    return f"{rules.name} knows no split mode {mode}, only {listed(rules.split_modes)}."
 
 
 def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:

@@ -227,25 +227,47 @@ def _per_second(gained: float | None, seconds: float) -> float | None:
 
 
 class RatesOfAll:
-    """The last rates of every engine that is ready, added up."""
+    """The last rates of every engine that is ready, added up.
+
+    While the chat answers, its engine counts with what the answer itself tells: that is fresher
+    than what the engine counts, and engines that count nothing have no other.
+    """
 
     def __init__(self) -> None:
         self._rates: dict[int, EngineRates] = {}
+        self._live: dict[int, tuple[float, float]] = {}
 
     def add(self, slot: int, seen: EngineRates) -> None:
         """Take the rates of one engine."""
         self._rates[slot] = seen
 
+    def answer(self, slot: int, tok_s: float | None, prompt_tok_s: float | None) -> None:
+        """Take the rates of the answer that an engine writes for the chat, one at a time."""
+        self._live = {slot: (tok_s or 0.0, prompt_tok_s or 0.0)}
+
+    def end_answer(self) -> None:
+        """No answer is written any more; what its engine counted meanwhile was the answer."""
+        for slot in self._live:
+            self._rates.pop(slot, None)
+        self._live = {}
+
     def keep(self, slots: Collection[int]) -> None:
         """Forget the engines that are not ready any more; a slot may get another one."""
         self._rates = {slot: seen for slot, seen in self._rates.items() if slot in slots}
+        self._live = {slot: rates for slot, rates in self._live.items() if slot in slots}
 
     @property
     def tok_s(self) -> float:
         """Tokens generated per second, all engines together; what is not told counts as 0."""
-        return sum(seen.tok_s or 0.0 for seen in self._rates.values())
+        live = sum(tok_s for tok_s, _ in self._live.values())
+        return live + sum(seen.tok_s or 0.0 for seen in self._counted())
 
     @property
     def prompt_tok_s(self) -> float:
         """Prompt tokens read per second, all engines together."""
-        return sum(seen.prompt_tok_s or 0.0 for seen in self._rates.values())
+        live = sum(prompt_tok_s for _, prompt_tok_s in self._live.values())
+        return live + sum(seen.prompt_tok_s or 0.0 for seen in self._counted())
+
+    def _counted(self) -> list[EngineRates]:
+        """The rates of the engines that the chat does not use."""
+        return [seen for slot, seen in self._rates.items() if slot not in self._live]

@@ -9,10 +9,13 @@ from enum import StrEnum
 from splitrig.core.errors import EngineError
 from splitrig.core.footprint import Backend
 from splitrig.core.plan import PlanDevice
+from splitrig.core.share import LOOPBACK
 
 DEFAULT_PORT = 50052
 """What `ggml-rpc-server` listens on if it is not told otherwise (tools/rpc/rpc-server.cpp)."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?", re.IGNORECASE)
+_HERE = frozenset({"localhost", "localhost.", "0.0.0.0"})  # noqa: S104 - connected to, not bound
+"""Other words for 127.0.0.1: a connection to them ends there, whatever a name service says."""
 _WAY_OUT = "Write HOST:PORT, as in 192.168.1.7:50052."
 
 
@@ -55,6 +58,9 @@ class RemoteEndpoint:
     def parse(cls, text: str, *, default_port: int | None = DEFAULT_PORT) -> "RemoteEndpoint":
         """Read `workshop`, `workshop:50052` or `192.168.1.7:50052`.
 
+        One server gets one value however it is written, as far as that can be told without
+        looking its name up.
+
         Args:
             text: What the user wrote.
             default_port: Where no port is written; `None` makes that an error.
@@ -81,7 +87,16 @@ class RemoteEndpoint:
                 ipaddress.IPv4Address(host)
             except ValueError:
                 raise wrong from None
-        return cls(host.lower(), int(port_text))
+        host = host.lower()
+        return cls(LOOPBACK if host in _HERE else host, int(port_text))
+
+    @classmethod
+    def is_same(cls, text: str, other: str) -> bool:
+        """Whether two texts, of which one may be no address at all, mean the same server."""
+        try:
+            return cls.parse(text) == cls.parse(other)
+        except EngineError:
+            return text == other
 
 
 def _is_ipv6(text: str) -> bool:

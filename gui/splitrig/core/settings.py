@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from splitrig.core.remote import RemoteEndpoint
+
 VERSION = 1
 """Layout of the settings file; raised when a key moves or changes its meaning."""
 
@@ -135,11 +137,12 @@ class Settings(_Section):
 
     def with_remote(self, endpoint: str) -> "Settings":
         """A copy that remembers this RPC server, in its place if it is known already."""
-        if endpoint in self.remote_endpoints:
+        if any(RemoteEndpoint.is_same(known, endpoint) for known in self.remote_endpoints):
             return self
         return self.model_copy(update={"remote_endpoints": [*self.remote_endpoints, endpoint]})
 
     def without_remote(self, endpoint: str) -> "Settings":
-        """A copy that has forgotten this RPC server."""
-        rest = [known for known in self.remote_endpoints if known != endpoint]
+        """A copy that has forgotten this RPC server, however the file writes it."""
+        known = self.remote_endpoints
+        rest = [text for text in known if not RemoteEndpoint.is_same(text, endpoint)]
         return self.model_copy(update={"remote_endpoints": rest})

@@ -1,6 +1,8 @@
 """How others use a running engine: its addresses, and lines to copy into another program."""
 
 import json
+import shlex
+import string
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -8,6 +10,7 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - bound to only after an explicit choice
 NO_KEY = "none"
 """What clients that insist on a key may send to an engine that takes none."""
+_PLAIN = frozenset(string.ascii_letters + string.digits + " -_.:/@+")
 
 
 class Way(StrEnum):
@@ -60,31 +63,60 @@ def lines_for(way: Way, url: str, key: str | None, model: str, *, windows: bool 
         case Way.PYTHON:
             return (
                 "from openai import OpenAI\n\n"
-                f"client = OpenAI(base_url={json.dumps(base)}, api_key={json.dumps(token)})\n"
+                f"client = OpenAI(base_url={_python(base)}, api_key={_python(token)})\n"
                 "answer = client.chat.completions.create(\n"
-                f"    model={json.dumps(model, ensure_ascii=False)},\n"
+                f"    model={_python(model)},\n"
                 '    messages=[{"role": "user", "content": "Hello"}],\n'
                 ")\n"
                 "print(answer.choices[0].message.content)\n"
             )
         case Way.ENVIRONMENT:
             pairs = (("OPENAI_BASE_URL", base), ("OPENAI_API_KEY", token))
-            line = '$env:{} = "{}"' if windows else "export {}={}"
-            return "".join(line.format(name, value) + "\n" for name, value in pairs)
+            if windows:
+                return "".join(f"$env:{name} = {_powershell(value)}\n" for name, value in pairs)
+            return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in pairs)
 
 
 def _curl(base: str, key: str | None, model: str, *, windows: bool) -> str:
-    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
-    # the console of Windows may know no other characters
-    body = json.dumps(asked, ensure_ascii=windows)
+    messages = json.dumps([{"role": "user", "content": "Hello"}])
+    body = f'{{"model": {_json(model, windows=windows)}, "messages": {messages}}}'
     headers = ["Content-Type: application/json"]
     if key is not None:
         headers.append(f"Authorization: Bearer {key}")
-    # JSON holds double quotes only, so that single ones need no care but within the name
-    quoted = (
-        '"' + body.replace('"', '\\"') + '"'
-        if windows
-        else ("'" + body.replace("'", "'\\''") + "'")
-    )
-    parts = [f"curl {base}/chat/completions", *(f'-H "{header}"' for header in headers)]
-    return (" ^\n  " if windows else " \\\n  ").join([*parts, f"-d {quoted}"]) + "\n"
+    quote = _cmd if windows else shlex.quote
+    address = f"{base}/chat/completions"
+    parts = [f"curl {address if windows else quote(address)}"]
+    parts += [f"-H {quote(header)}" for header in headers]
+    return (" ^\n  " if windows else " \\\n  ").join([*parts, f"-d {quote(body)}"]) + "\n"
+
+
+def _json(text: str, *, windows: bool) -> str:
+    r"""A string of JSON without anything that a shell could take for its own.
+
+    Within cmd's own count of quotes a name stands outside of them, and fish reads `\\` in single
+    ones, so that letters, digits and a few harmless marks stay and the rest becomes `\uXXXX`. The
+    console of Windows may know no other letters than the English ones.
+    """
+
+    def shown(c: str) -> str:
+        if c in _PLAIN or (not windows and c.isalpha()):
+            return c
+        units = c.encode("utf-16-be", "surrogatepass")
+        return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+    return f'"{"".join(map(shown, text))}"'
+
+
+def _python(text: str) -> str:
+    """A string of Python; JSON's differ beyond U+FFFF, where they are two."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+
+
+def _cmd(text: str) -> str:
+    """An argument on the command line of Windows; no backslash stands before a quote in it."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _powershell(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -4,10 +4,10 @@ The engine's log tells what it took, telemetry what the cards hold; only both to
 card that stayed empty, a process on the wrong card, and weights that went to the computer's RAM.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from splitrig.core.engine import EngineKind, EngineStatus, Phase
+from splitrig.core.engine import Buffers, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_log import TOGETHER
 from splitrig.core.engine_machine import HOST
 from splitrig.core.engine_remarks import note_of
@@ -27,7 +27,7 @@ FIRST_PROOF = 3
 
 
 class FirstReadings:
-    """The cards as they were right after each engine became ready.
+    """The cards right after each engine became ready, and right before it was started again.
 
     What comes onto a card or leaves it later is the doing of others.
     """
@@ -35,26 +35,101 @@ class FirstReadings:
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._rigs: dict[int, Rig] = {}
+        self._last: dict[int, tuple[Rig, EngineStatus]] = {}
+        self._waiting: set[int] = set()
+        self._before: dict[int, Rig] = {}
 
     def add(self, rig: Rig, engines: Iterable[EngineStatus]) -> None:
         """Take a reading of the cards, and the engines that run."""
         for status in engines:
+            if _is_between(status):
+                before = self._before.get(status.slot)
+                self._before[status.slot] = rig if before is None else _lowest(before, rig)
             if status.phase is not Phase.READY:
                 continue
             # a reading that was taken before it was ready proves nothing
             count = self._counts[status.slot] = self._counts.get(status.slot, 0) + 1
             if count == FIRST_PROOF:
                 self._rigs[status.slot] = rig
+            if count >= FIRST_PROOF:
+                self._last[status.slot] = (rig, status)
 
     def follow(self, status: EngineStatus) -> None:
         """Forget what was seen of an engine that is not ready any more."""
-        if status.phase is not Phase.READY:
-            self._counts.pop(status.slot, None)
-            self._rigs.pop(status.slot, None)
+        slot = status.slot
+        if status.phase is Phase.READY:
+            return
+        self._counts.pop(slot, None)
+        self._rigs.pop(slot, None)
+        last = self._last.pop(slot, None)
+        if not status.restart:
+            self._before.pop(slot, None)
+        elif _is_between(status) and slot not in self._waiting:
+            # what it held may be freed only later, and others have moved since its first start
+            self._before.pop(slot, None)
+            if last is not None:
+                self._before[slot] = _without(*last)
+        if _is_between(status):
+            self._waiting.add(slot)
+        else:
+            self._waiting.discard(slot)
 
     def of(self, slot: int) -> Rig | None:
         """The cards after an engine became ready; `None` when it is too early to tell."""
         return self._rigs.get(slot)
+
+    def before(self, slot: int) -> Rig | None:
+        """The cards before an engine was started again after a crash, without its own part.
+
+        `None` for one that was started by hand.
+        """
+        return self._before.get(slot)
+
+
+def _is_between(status: EngineStatus) -> bool:
+    """It crashed, and its next process does not exist yet."""
+    return status.phase is Phase.STARTING and bool(status.restart) and status.pid is None
+
+
+def _without(rig: Rig, status: EngineStatus) -> Rig:
+    """The cards as they would be without what an engine holds on them."""
+    devices = status.plan.devices if status.plan is not None else ()
+    told = {
+        device.id: status.actual.get(name, Buffers())
+        for name, device in zip(status.device_names, devices, strict=False)
+    }
+    return _with_used(
+        rig,
+        lambda gpu_id, sample, used: max(
+            used - (_held(sample, status.pids) or _sum(told.get(gpu_id, Buffers()))), 0
+        ),
+    )
+
+
+def _lowest(before: Rig, rig: Rig) -> Rig:
+    """The cards with the less memory in use of two readings."""
+
+    def lower(gpu_id: str, _sample: GpuSample, used: int) -> int:
+        other = before.samples.get(gpu_id)
+        was = other.vram_used_bytes if other is not None else None
+        return used if was is None else min(used, was)
+
+    return _with_used(rig, lower)
+
+
+def _with_used(rig: Rig, used: Callable[[str, GpuSample, int], int]) -> Rig:
+    samples = {
+        gpu_id: sample
+        if sample.vram_used_bytes is None
+        else replace(sample, vram_used_bytes=used(gpu_id, sample, sample.vram_used_bytes))
+        for gpu_id, sample in rig.samples.items()
+    }
+    return replace(rig, samples=samples)
+
+
+def _sum(buffers: Buffers) -> int:
+    parts = (buffers.model_bytes, buffers.kv_bytes, buffers.compute_bytes)
+    return sum(part or 0 for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +175,10 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram`, `card-full` and `told-together`, and the engine's
-        own remarks.
+        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together` and `unmetered`, and
+        the engine's own remarks.
     """
-    remarks = (*_together(status), *map(note_of, status.log.remarks))
+    remarks = (*_together(status), *map(note_of, status.log.remarks), *_unmetered(status))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
     cards = _cards(status, before, after or now, now, pids)
@@ -277,6 +352,19 @@ def _together(status: EngineStatus) -> tuple[Note, ...]:
     if not known:
         return ()
     note = Note(id="told-together", severity=Severity.INFO, message=known, detail=NOT_TOLD)
+    return (note,)
+
+
+def _unmetered(status: EngineStatus) -> tuple[Note, ...]:
+    """That nothing is known of what others ask of it."""
+    if not status.unmetered:
+        return ()
+    note = Note(
+        id="unmetered",
+        severity=Severity.INFO,
+        message=status.unmetered,
+        detail="The curve of tok/s shows what the chat here asks only; answers are not affected.",
+    )
     return (note,)
 
 

@@ -115,7 +115,7 @@ class Cards(QObject):
         status = engine.status
         self._first_readings.add(rig, engine.running)
         if (after := self._first_readings.of(status.slot)) is not None:
-            before = engine.before(status.slot)
+            before = self._first_readings.before(status.slot) or engine.before(status.slot)
             notes = verify(status, before, rig, status.pids, after=after)
             pages.launch.show_findings(notes)
         pages.rig.show_notes(advise(rig, pages.launch.plan, self._bridges.rig.links))

@@ -60,6 +60,7 @@ class Conversation(QObject):
         """Send a conversation to the engine."""
         self._token_seen = False
         self._asked = self._talks_to
+        self._metered.answer(self._asked, 0.0, 0.0)
         self._bridges.rig.start_prompt()
         self._bridges.chat.send(messages, options)
 
@@ -90,14 +91,19 @@ class Conversation(QObject):
         if stats.tokens and not self._token_seen:
             self._token_seen = True
             rig.start_answer()
-            rig.set_rates(stats.tok_s, stats.prompt_tok_s)
+            self._show_answer_rates(stats.tok_s, stats.prompt_tok_s)
             self.activity_changed.emit()
-        rig.set_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
+        self._show_answer_rates(stats.tok_s if stats.tokens else 0.0, 0.0)
+
+    def _show_answer_rates(self, tok_s: float | None, prompt_tok_s: float | None) -> None:
+        self._metered.answer(self._asked, tok_s, prompt_tok_s)
+        self._bridges.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
 
     @Slot(object)
     def _on_figures(self, answer: Answer) -> None:
         stats = answer.stats
-        self._show_rate(stats.tok_s if stats.tokens else 0.0)
+        self._pages.strip.show_rate(self._metered.tok_s)
+        self._pages.launch.show_rate(stats.tok_s if stats.tokens else 0.0)
         self._pages.side.show_stats(stats)
 
     @Slot(object)
@@ -106,31 +112,30 @@ class Conversation(QObject):
         self.answers_ended += 1
         self._bridges.rig.end_answer()
         self._pages.side.add_answer(answer.stats)
-        self._show_rate(0.0 if self._ready_slots() else None)
+        self._show_rates_of_all()
         self.activity_changed.emit()
 
     # Rates
 
     @Slot(object)
     def _on_metered(self, news: EngineMetered) -> None:
-        """While the chat is silent, the curves show what others ask of the engines."""
+        """The curves also show what others ask of the engines."""
         self._metered.add(news.slot, news.rates)
         self._show_rates_of_all()
 
     def _show_rates_of_all(self) -> None:
         ready = self._ready_slots()
+        if not self._bridges.chat.busy:
+            self._metered.end_answer()
         self._metered.keep(ready)
-        if self._bridges.chat.busy:
-            return
+        total = self._metered.tok_s if ready else None
         if ready:
-            self._bridges.rig.set_rates(self._metered.tok_s, self._metered.prompt_tok_s)
-        self._show_rate(self._metered.tok_s if ready else None)
+            self._bridges.rig.set_rates(total, self._metered.prompt_tok_s)
+        self._pages.strip.show_rate(total)
+        if not self._bridges.chat.busy:  # else they show the answer's own
+            self._pages.side.show_rate(total)
+            self._pages.launch.show_rate(total)
 
     def _ready_slots(self) -> set[int]:
         running = self._bridges.engine.running
         return {status.slot for status in running if status.phase is Phase.READY}
-
-    def _show_rate(self, tok_s: float | None) -> None:
-        self._pages.strip.show_rate(tok_s)
-        self._pages.side.show_rate(tok_s)
-        self._pages.launch.show_rate(tok_s)

@@ -1,6 +1,7 @@
 """Choosing an engine: what it can do decides what can be set, and why not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from launch_samples import make_model, make_rig
@@ -8,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
+from splitrig.core.config_files import config_files
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.environment import inherited_notes
 from splitrig.core.errors import EngineError, EngineMissingError
@@ -157,7 +159,7 @@ def test_the_demo_rig_is_for_engines_that_can_use_lent_cards(theme: Theme, qtbot
 
 def test_what_the_environment_would_have_changed_is_told(page: LaunchPage, qtbot: QtBot) -> None:
     replaced, _ = inherited_notes({"CUDA_VISIBLE_DEVICES": "1"})
-    page.show_environment(replaced)
+    page.show_environment(replaced, config_files({}, Path("/home/me"), windows=False))
     choose(page, EngineKind.LLAMA_CPP_PYTHON)
     more = page.editor.plan.notes.more
 
@@ -166,6 +168,14 @@ def test_what_the_environment_would_have_changed_is_told(page: LaunchPage, qtbot
         return any("CUDA_VISIBLE_DEVICES" in n.title for n in page.editor.plan.notes.notices)
 
     qtbot.waitUntil(told, timeout=2000)
+
+    def names_the_file() -> bool:
+        more.setChecked(True)
+        return any("/etc/llama.cpp" in n.title for n in page.editor.plan.notes.notices)
+
+    assert not names_the_file()
+    choose(page, EngineKind.LLAMA_CPP)
+    qtbot.waitUntil(names_the_file, timeout=2000)
 
 
 def test_an_engine_that_could_not_be_used_can_be_looked_for_again(page: LaunchPage) -> None:

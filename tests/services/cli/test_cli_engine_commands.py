@@ -10,8 +10,10 @@ import psutil
 import pytest
 from tests.services.cli.run_cli import environment, splitrig
 
+from splitrig.core.settings import EngineSettings, Settings
 from splitrig.core.units import MIB
 from splitrig.services.models.demo import demo_model
+from splitrig.services.store.settings import SettingsStore
 
 MODEL = str(demo_model())
 
@@ -116,6 +118,40 @@ def test_serve_killed_by_force_leaves_nothing() -> None:
     _, left = psutil.wait_procs(below, timeout=2)
     assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
     serve.stdout.close()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("as_json", [True, False])
+def test_serve_says_why_an_engine_is_started_again(*, as_json: bool) -> None:
+    SettingsStore().save(Settings(engine=EngineSettings(restart_on_crash=True)))
+    more = ["--json"] if as_json else []
+    serve = subprocess.Popen(
+        [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", *more],
+        env=environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert serve.stdout is not None
+    said: list[str] = []
+    n_ready = 0
+    for line in serve.stdout:
+        said.append(line)
+        if line.startswith(("Ready at", '{"event": "ready"')):
+            n_ready += 1
+            if n_ready == 2:
+                break
+            below = psutil.Process(serve.pid).children(recursive=True)
+            next(p for p in below if p.name() == "llama-server").kill()
+    serve.send_signal(signal.SIGINT)
+    serve.stdout.read()
+    assert serve.wait(10) == 0
+    serve.stdout.close()
+    why = "starting again in 2 s (1st of 5)."
+    if as_json:
+        starts = [e for e in map(json.loads, said) if e["event"] == "starting"]
+        assert ["restart" in start for start in starts] == [False, True]
+        assert "signal 9" in starts[1]["restart"]
+        assert starts[1]["restart"].endswith(why)
+    else:
+        assert sum(why in line for line in said) == 1
 
 
 def last_event(*arguments: str) -> dict[str, str]:

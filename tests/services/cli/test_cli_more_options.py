@@ -144,7 +144,11 @@ def test_a_split_that_the_cards_do_not_allow_is_told_before_anything_starts() ->
     [
         ("llama-cpp-python", ("--", "--alias", "x"), "Extra arguments: The server of llama-cpp"),
         ("llama-cpp-python", ("--mmproj", "no.gguf"), "Projector: The server of llama-cpp"),
-        ("ollama", ("--split-mode", "tensor"), "Split mode: Ollama has no setting"),
+        (
+            "ollama",
+            ("--split-mode", "tensor"),
+            "Ollama knows no split mode tensor, only layer and none",
+        ),
         ("vllm", ("--cpu-moe",), "Experts on the processor: vLLM has no such setting"),
     ],
 )

@@ -4,6 +4,7 @@
 some time later), `silent` (never healthy),
 `stubborn` (silent, and deaf to SIGTERM), `port-once` (its first port is taken), `flood`,
 `recovers` (its first process tells of an error and crashes, the second one is well),
+`bare` (it counts nothing),
 `frozen` (it has its port and stands still),
 `gives-up` (the second one ends before it is ready, with a word of its own).
 `FAKE_SLOW` names an option, such as `--help`, that it takes a minute to answer.
@@ -37,7 +38,7 @@ MODE = os.environ.get("FAKE_MODE", "ready")
 
 class Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(501 if MODE == "bare" and self.path == "/metrics" else 200)
         self.end_headers()
         if MODE == "dies":
             self.wfile.flush()

@@ -9,11 +9,13 @@ import pytest
 from tests.services.cli.run_cli import splitrig
 from tests.services.engines.guarded import Child, Start
 from tests.services.engines.processes import wait_for
+from tests.support.provisioned import LlamaCppPythonEnv
 
+from splitrig.core.config_files import READERS
 from splitrig.core.engine import EngineKind
 from splitrig.core.environment import STARTED
 from splitrig.services.engines.environment import environment_for
-from splitrig.services.engines.llama_server import find_llama_server
+from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 
 if sys.platform == "win32":
     pytest.skip("the engine package is for Linux", allow_module_level=True)
@@ -90,3 +92,51 @@ def test_doctor_names_what_was_inherited_and_shows_no_secret() -> None:
     )
     assert checks["environment-GGML_CUDA_P2P"]["state"] == "note"
     assert os.environ.get("OLLAMA_HOST") is None
+
+
+def with_config(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
+    file = folder / "llama.cpp" / "config.ini"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    return file
+
+
+def test_a_real_llama_server_takes_options_from_a_file_but_not_from_here(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    llama_cpp_python_env: LlamaCppPythonEnv,
+) -> None:
+    """Its own files come before its environment and have no switch."""
+    server = LlamaServer(llama_cpp_python_env.llama_server)
+    file = with_config(monkeypatch, tmp_path / "conf", "override-tensor = nonsense\n")
+    inherited = start(str(server.path), "--list-devices", env=dict(os.environ))
+    inherited.wait()
+    assert any(f"using config file: {file}" in line for line in inherited.lines)
+    ours = start(str(server.path), "--list-devices", env=server.environment())
+    ours.wait()
+    assert not any("config" in line for line in ours.lines)
+    assert any("Available devices" in line for line in ours.lines)
+
+
+def test_nothing_is_hidden_where_there_is_no_such_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert environment_for(EngineKind.LLAMA_CPP).variables["XDG_CONFIG_HOME"] == str(tmp_path)
+    with_config(monkeypatch, tmp_path, "")
+    assert environment_for(EngineKind.VLLM).variables["XDG_CONFIG_HOME"] == str(tmp_path)
+    for engine in READERS:
+        assert environment_for(engine).variables["XDG_CONFIG_HOME"] != str(tmp_path)
+
+
+def test_doctor_names_the_file_whose_options_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = with_config(monkeypatch, tmp_path, "threads = 1\n")
+    run = splitrig("doctor", "--json")
+    checks = {check["id"]: check for check in json.loads(run.stdout)["checks"]}
+    told = checks["environment-llama.cpp-user"]
+    assert told["state"] == "note"
+    assert told["message"].startswith(str(file))

@@ -12,6 +12,7 @@ from tests.services.engines.conftest import model_file
 from tests.support.provisioned import LlamaCppPythonEnv
 from tests.support.real_process import ask, clean_environment, running
 
+from splitrig.core.engine_log import Trouble, TroubleKind, read_line
 from splitrig.services.engines import llama_cpp_launcher
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
@@ -73,6 +74,41 @@ def test_a_ratio_arrives_on_the_devices_of_an_rpc_server(
     assert layers == {"RPC0": 24, "RPC1": 7}
     buffers = re.findall(r"(RPC\d)\S* model buffer size = +([\d.]+) MiB", text)
     assert [float(size) for _, size in buffers] == [50.73, 41.37]
+
+
+@pytest.mark.parametrize(
+    ("devices", "layers"),
+    [("RPC1,RPC0", {"RPC1": 24, "RPC0": 7}), ("RPC1", {"RPC1": 31})],
+)
+def test_the_shares_land_on_the_devices_that_are_named_in_that_order(
+    devices: str,
+    layers: dict[str, int],
+    llama_cpp_python_env: LlamaCppPythonEnv,
+    lent: RpcServer,
+    tmp_path: Path,
+) -> None:
+    """By itself it takes all devices in an order of its own, as it would with two makes of card."""
+    port, n_devices = free_port(), len(layers)
+    split = ["--n_gpu_layers", "-1", *["--tensor_split", "3", "1"][: n_devices + 1]]
+    command = [llama_cpp_python_env.python, LAUNCHER, "--rpc", lent.endpoint, "--devices", devices]
+    env = clean_environment(tmp_path, llama_cpp_python_env.environment)
+    url, log = f"http://127.0.0.1:{port}/v1", tmp_path / "log"
+    with running([*command, *options(port, *split)], log, env=env, ready_at=f"{url}/models"):
+        pass
+    assigned = re.findall(r"layer +\d+ assigned to device (\w+)", log.read_text())
+    assert Counter(assigned) == layers
+
+
+def test_a_device_that_is_not_there_is_named(
+    llama_cpp_python_env: LlamaCppPythonEnv, tmp_path: Path
+) -> None:
+    command = [llama_cpp_python_env.python, LAUNCHER, "--devices", "CUDA7", *options(free_port())]
+    env = clean_environment(tmp_path, llama_cpp_python_env.environment)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    event = read_line(done.stderr.splitlines()[-1])
+    assert isinstance(event, Trouble)
+    assert (event.kind, event.subject) == (TroubleKind.BAD_DEVICE, "CUDA7")
 
 
 def test_the_devices_it_sees_are_listed_as_llama_server_lists_them(

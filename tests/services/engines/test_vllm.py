@@ -228,7 +228,7 @@ def test_a_vllm_that_was_not_asked_for_a_layout_makes_one_stage_a_card(rig: Vllm
         model=started.request.model,
         engine=started.request.engine,
         devices=started.request.devices,
-        plan=PlanRequest(split=(3, 1), n_ctx=2048, split_mode="pipeline"),
+        plan=PlanRequest(split=(3, 1), n_ctx=2048),
     )
     watched = started.watched
     watched.start(request, started.plan.as_plan())

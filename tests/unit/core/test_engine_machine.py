@@ -31,6 +31,7 @@ from splitrig.core.engine_machine import (
     Healthy,
     Launching,
     Logged,
+    Metered,
     Restarting,
     Spawned,
     StopAsked,
@@ -362,6 +363,15 @@ def test_the_processes_of_a_running_engine_are_kept_until_it_ends() -> None:
     assert step(counted, Counted(pids=frozenset({4711, 4712}))) is counted
     assert step(counted, Exited(exit_code=0)).pids == frozenset()
     assert step(EngineStatus(), Counted(pids=frozenset({1}))).pids == frozenset()
+
+
+def test_why_the_counts_of_an_engine_cannot_be_read_stands_in_its_status() -> None:
+    ready = replace(EngineStatus(), phase=Phase.READY)
+    assert step(ready, Metered(problem="")) is ready
+    silent = step(ready, Metered(problem="No answer."))
+    assert silent.unmetered == "No answer."
+    assert step(silent, Metered(problem="")).unmetered == ""
+    assert step(silent, Exited(exit_code=1)).unmetered == ""
 
 
 def test_a_crash_that_is_followed_by_another_start_keeps_its_reason() -> None:

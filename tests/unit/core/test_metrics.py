@@ -157,3 +157,29 @@ def test_the_rates_of_all_engines_are_those_of_the_ones_that_are_ready() -> None
     everyone.keep({2})
     everyone.keep({1, 2})  # another engine has the slot, and has told nothing yet
     assert (everyone.tok_s, everyone.prompt_tok_s) == (5.0, 100.0)
+
+
+def test_the_engine_of_the_chat_counts_by_its_answer_and_the_others_by_their_meters() -> None:
+    everyone = RatesOfAll()
+    everyone.add(1, EngineRates(time_s=0, tok_s=20.0, prompt_tok_s=50.0))
+    everyone.add(2, EngineRates(time_s=0, tok_s=5.0, prompt_tok_s=100.0))
+    everyone.answer(1, 33.0, None)
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (38.0, 100.0)
+    everyone.add(2, EngineRates(time_s=1, tok_s=7.0))
+    everyone.add(1, EngineRates(time_s=1, tok_s=30.0))
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (40.0, 0.0)
+    everyone.end_answer()
+    assert everyone.tok_s == 7.0, "what the engine counted during the answer was the answer"
+    everyone.end_answer()
+    everyone.add(1, EngineRates(time_s=2, tok_s=1.0))
+    assert everyone.tok_s == 8.0
+
+
+def test_an_engine_that_counts_nothing_is_seen_while_the_chat_uses_it() -> None:
+    everyone = RatesOfAll()
+    everyone.answer(3, 12.0, 400.0)
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (12.0, 400.0)
+    everyone.answer(3, 12.5, 0.0)
+    assert (everyone.tok_s, everyone.prompt_tok_s) == (12.5, 0.0)
+    everyone.keep({1})
+    assert everyone.tok_s == 0.0

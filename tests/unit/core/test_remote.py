@@ -36,6 +36,10 @@ def server(text: str, n_cards: int = 1, address: str | None = None) -> RemoteSer
         ("workshop", "workshop", 50052),
         ("rig-2.local:65535", "rig-2.local", 65535),
         ("a", "a", 50052),
+        ("localhost:1", "127.0.0.1", 1),
+        ("LocalHost.", "127.0.0.1", 50052),
+        ("0.0.0.0:7", "127.0.0.1", 7),
+        ("a:00007", "a", 7),
     ],
 )
 def test_an_address_is_read(text: str, host: str, port: int) -> None:
@@ -69,6 +73,8 @@ def test_several_addresses_stand_between_commas_and_none_twice() -> None:
     assert [str(e) for e in parse_endpoints("a:1, b")] == ["a:1", "b:50052"]
     with pytest.raises(EngineError, match="a:50052 stands there twice"):
         parse_endpoints("a,A:50052")
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:50052 stands there twice"):
+        parse_endpoints("localhost,127.0.0.1:50052")
     with pytest.raises(EngineError, match="'' is no address"):
         parse_endpoints("a,,b")
 

@@ -34,6 +34,13 @@ def test_remote_servers_are_remembered_once_and_forgotten() -> None:
     assert settings.without_remote("c:3").remote_endpoints == ["a:1", "b:2"]
 
 
+def test_a_server_written_in_another_way_is_the_same_one() -> None:
+    by_hand = Settings(remote_endpoints=["LOCALHOST", "no address!"])
+    assert by_hand.with_remote("127.0.0.1:50052") is by_hand
+    assert by_hand.without_remote("127.0.0.1:50052").remote_endpoints == ["no address!"]
+    assert by_hand.without_remote("no address!").remote_endpoints == ["LOCALHOST"]
+
+
 def test_a_value_out_of_range_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"telemetry": {"interval_s": 0.01}})

@@ -76,6 +76,7 @@ def test_python_is_valid_and_names_all_three() -> None:
     compile(text, "lines", "exec")
     assert f'base_url="{URL}/v1", api_key="none"' in text
     assert json.dumps(MODEL) in text
+    assert 'model="Büro 🦙"' in lines_for(Way.PYTHON, URL, None, "Büro 🦙"), "it stays readable"
 
 
 def test_variables_for_both_shells() -> None:
@@ -83,7 +84,7 @@ def test_variables_for_both_shells() -> None:
         f"export OPENAI_BASE_URL={URL}/v1\nexport OPENAI_API_KEY=sk-1\n"
     )
     assert lines_for(Way.ENVIRONMENT, URL, "sk-1", "m", windows=True) == (
-        f'$env:OPENAI_BASE_URL = "{URL}/v1"\n$env:OPENAI_API_KEY = "sk-1"\n'
+        f"$env:OPENAI_BASE_URL = '{URL}/v1'\n$env:OPENAI_API_KEY = 'sk-1'\n"
     )
 
 

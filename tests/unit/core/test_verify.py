@@ -193,3 +193,70 @@ def test_the_cards_after_a_start_are_kept_for_each_engine_until_it_ends() -> Non
     readings.follow(replace(first, phase=Phase.STARTING, restart="It crashed."))
     readings.add(rigs[0], (first, ready))
     assert readings.of(1) is None
+
+
+def crashed(ready: EngineStatus, **changes: object) -> EngineStatus:
+    """Between a crash and the next process."""
+    return replace(
+        ready,
+        **{
+            "phase": Phase.STARTING,
+            "restart": "It crashed.",
+            "pid": None,
+            "pids": frozenset(),
+            **changes,
+        },
+    )
+
+
+def follow(readings: FirstReadings, engine: EngineStatus, *rigs: Rig) -> None:
+    readings.follow(engine)
+    for reading in rigs:
+        readings.add(reading, (engine,))
+
+
+def test_before_a_restart_counts_what_others_hold_by_then() -> None:
+    """A game came onto the second card after the first start; that card then stays empty."""
+    readings, ready = FirstReadings(), status(5, 3)
+    follow(readings, ready, *[rig(6.5, 8.5, 1)] * FIRST_PROOF)
+    assert readings.before(1) is None, "the first start has its own"
+    follow(readings, crashed(ready), rig(1, 5, 1))
+    follow(readings, replace(crashed(ready), pid=PID, phase=Phase.LOADING), rig(3, 5, 1))
+    follow(readings, ready, *[rig(6.5, 5.1, 1)] * FIRST_PROOF)
+    assert verify(ready, EMPTY, rig(6.5, 5.1, 1)) == (), "what the first start saw proves nothing"
+    assert ids(ready, readings.before(1), rig(6.5, 5.1, 1)) == ["one-card-loaded"]
+
+
+def test_memory_that_a_crashed_engine_gives_back_late_is_not_taken_for_that_of_others() -> None:
+    readings, ready = FirstReadings(), status(5, 3)
+    full = rig(6.5, 4.5, 1)
+    follow(readings, ready, *[full] * FIRST_PROOF)
+    follow(readings, crashed(ready), full)
+    assert verify(ready, full, full) != ()
+    assert verify(ready, readings.before(1), full) == ()
+
+
+def test_the_part_of_an_engine_is_what_its_processes_hold_where_the_driver_tells() -> None:
+    held = {n: (GpuProcess(pid=PID, vram_bytes=int(5.5 * GIB)),) for n in range(2)}
+    readings, ready = FirstReadings(), status(5, 3, pids=frozenset({PID}))
+    follow(readings, ready, *[rig(6.5, 6.5, 1, pids=held)] * FIRST_PROOF)
+    follow(readings, crashed(ready))
+    before = readings.before(1)
+    assert before is not None
+    assert [s.vram_used_bytes for s in before.samples.values()] == [GIB, GIB, GIB]
+
+
+def test_a_load_that_failed_again_is_measured_anew_and_a_start_by_hand_forgets() -> None:
+    readings, ready = FirstReadings(), status(5, 3)
+    follow(readings, crashed(ready), rig(1, 1, 1), rig(2, 1, 1))
+    first = readings.before(1)
+    assert first is not None
+    assert first.samples["GPU-0"].vram_used_bytes == GIB
+    follow(readings, replace(crashed(ready), pid=PID), rig(9, 9, 9))
+    assert readings.before(1) is first, "its own process may be on the cards already"
+    follow(readings, crashed(ready), rig(3, 1, 1))
+    second = readings.before(1)
+    assert second is not None
+    assert second.samples["GPU-0"].vram_used_bytes == 3 * GIB
+    follow(readings, crashed(ready, restart=""))
+    assert readings.before(1) is None

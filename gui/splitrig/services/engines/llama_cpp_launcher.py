@@ -1,12 +1,16 @@
-"""Starts `llama_cpp.server` with the devices of RPC servers; runs in the Python that has it.
+"""Starts `llama_cpp.server` with devices that are named; runs in the Python that has it.
 
-The server's own `rpc_servers` setting does nothing, so the devices are registered here, before
-anything loads a model, in the way llama.cpp's own programs do (`add_rpc_devices` in
-common/arg.cpp). This file imports nothing of SplitRig: that Python need not have it.
+The server's own `rpc_servers` setting does nothing, so the devices of RPC servers are registered
+here, before anything loads a model, in the way llama.cpp's own programs do (`add_rpc_devices` in
+common/arg.cpp). Nor has it a setting for which devices a model takes and in which order. This file
+imports nothing of SplitRig: that Python need not have it.
 
-    python llama_cpp_launcher.py [--rpc HOST:PORT,…] [--list-devices | options of llama_cpp.server]
+    python llama_cpp_launcher.py [--rpc HOST:PORT,…] [--devices NAME,…] [OPTIONS]
+    python llama_cpp_launcher.py [--rpc HOST:PORT,…] --list-devices
     python llama_cpp_launcher.py --identify MODEL
     python llama_cpp_launcher.py --lend HOST:PORT COUNT
+
+OPTIONS are those of llama_cpp.server.
 """
 
 import ctypes
@@ -74,6 +78,34 @@ def add_rpc_devices(endpoints: list[str]) -> None:
         registry.ggml_backend_register(added)
 
 
+def take_devices(names: list[str]) -> None:
+    """Let every model that is loaded take these devices, in this order, as `-dev` does.
+
+    Otherwise llama.cpp takes those of RPC servers, then each kind of card in an order of its own,
+    and none that is part of the processor beside others (`llama_prepare_model_devices` in
+    src/llama.cpp), so that the shares of a split would go to other cards than they were meant for.
+    """
+    import llama_cpp.llama_cpp as bindings
+
+    registry, base = load_libraries()
+    listed = [registry.ggml_backend_dev_get(n) for n in range(registry.ggml_backend_dev_count())]
+    by_name = {base.ggml_backend_dev_name(device).decode(): device for device in listed}
+    for name in names:
+        if name not in by_name:
+            sys.exit(f"error: invalid device: {name}")
+    if "devices" not in {field[0] for field in bindings.llama_model_params._fields_}:
+        sys.exit("This llama-cpp-python is too old to be told which devices to take")
+    chosen = (ctypes.c_void_p * (len(names) + 1))(*[by_name[name] for name in names])
+    defaults = bindings.llama_model_default_params
+
+    def with_devices() -> ctypes.Structure:
+        parameters: ctypes.Structure = defaults()
+        parameters.devices = ctypes.addressof(chosen)  # ends with a null pointer
+        return parameters
+
+    bindings.llama_model_default_params = with_devices
+
+
 def list_devices() -> None:
     """Print what `llama-server --list-devices` prints, processors left out as it does."""
     registry, base = load_libraries()
@@ -124,6 +156,9 @@ def main(arguments: list[str]) -> None:
     """Take what is ours from the arguments; the rest is the server's."""
     if arguments[:1] == ["--rpc"]:
         add_rpc_devices(arguments[1].split(","))
+        arguments = arguments[2:]
+    if arguments[:1] == ["--devices"]:
+        take_devices(arguments[1].split(","))
         arguments = arguments[2:]
     if arguments[:1] == ["--identify"]:
         identify_devices(arguments[1])

@@ -139,7 +139,7 @@ class LlamaCppPython:
         if names is None:
             names = tuple(f"RPC{n}" for n in range(max(len(request.gpu_ids), 1)))
             request = replace(request, rpc=("127.0.0.1:PORT",))
-        return self.command(request, names, port)
+        return self.command(request, visible_devices(names)[1], port)
 
     def open(
         self, order: Order, on_lines: OnLines, cancelled: Cancelled = never
@@ -196,7 +196,8 @@ class LlamaCppPython:
                 "Choose 'layer' or 'none', or llama.cpp's own server.",
             )
         n_ubatch = min(plan.n_ubatch, plan.n_batch)
-        rpc = ["--rpc", ",".join(request.rpc)] if request.rpc else []
+        ours = ["--rpc", ",".join(request.rpc)] if request.rpc else []
+        ours += ["--devices", ",".join(names)] if names else []
         arguments: dict[str, object] = {
             "model": request.model.absolute(),
             "n_gpu_layers": plan.n_gpu_layers if names else 0,
@@ -221,7 +222,7 @@ class LlamaCppPython:
         if plan.split is not None and len(names) > 1 and plan.split_mode == "layer":
             check_split(plan.split)
             words += ["--tensor_split", *(f"{share:g}" for share in plan.split)]
-        return (str(self._python), str(LAUNCHER), *rpc, *words)
+        return (str(self._python), str(LAUNCHER), *ours, *words)
 
     def environment(
         self, devices: Sequence[str] | None = None, api_key: str | None = None

@@ -21,6 +21,7 @@ from splitrig.core.engine_machine import (
     Healthy,
     Launching,
     Logged,
+    Metered,
     Restarting,
     Spawned,
     StopAsked,
@@ -334,8 +335,8 @@ class Supervisor:
                 if time.monotonic() >= counted_s + COUNT_EVERY_S:
                     counted_s = time.monotonic()
                     self._apply(Counted(pids=tree_of(process.pid)))
-                if meter is not None and (seen := meter.look()) is not None:
-                    self._mailbox.post(EngineMetered(self._slot, seen))
+                if meter is not None:
+                    self._look_at(meter)
                 continue
             if (share := progress.share(status.step)) is not None:
                 self._apply(Advanced(share=share))
@@ -352,6 +353,12 @@ class Supervisor:
             elif now_s - begun_s > self.start_timeout_s:
                 return Broken(failure=_too_slow(self.start_timeout_s, self._tail))
         return None
+
+    def _look_at(self, meter: Meter) -> None:
+        """Post what the engine counts, or why nothing is known of it."""
+        if (seen := meter.look()) is not None:
+            self._mailbox.post(EngineMetered(self._slot, seen))
+        self._apply(Metered(problem=meter.problem))
 
     def _all_said(self, run: Run, seconds: float) -> bool:
         """Its log was read to the end of the load, or nobody waits for that any longer."""

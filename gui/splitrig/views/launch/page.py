@@ -9,6 +9,7 @@ from PySide6.QtCore import QTimer, Signal, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from splitrig.core.config_files import ConfigFile
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_words import model_stem
 from splitrig.core.environment import Replaced
@@ -256,9 +257,12 @@ class LaunchPage(QWidget):
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
-    def show_environment(self, replaced: Sequence[Replaced]) -> None:
-        """Inherited variables that an engine does not get as they are."""
+    def show_environment(
+        self, replaced: Sequence[Replaced], files: Sequence[ConfigFile] = ()
+    ) -> None:
+        """Inherited variables that an engine does not get as they are, and files with options."""
         self._control.replaced = tuple(replaced)
+        self._control.config_files = tuple(files)
 
     @Slot(object)
     def show_device_notes(self, reasons: Mapping[str, str]) -> None:

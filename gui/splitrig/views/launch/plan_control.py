@@ -6,11 +6,12 @@ from dataclasses import replace
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from splitrig.core.advice import advise
+from splitrig.core.config_files import ConfigFile, config_notes
 from splitrig.core.engine import LaunchRequest
 from splitrig.core.engine_rules import Knob
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
@@ -37,6 +38,7 @@ class PlanControl(QObject):
         remote: Cards of other machines, with signals and slots of its own.
         ray: Those for vLLM, likewise.
         replaced: Inherited variables that an engine does not get as they are.
+        config_files: Files with options of engines that are there.
     """
 
     planned = Signal()
@@ -60,6 +62,7 @@ class PlanControl(QObject):
         self._planner, self._editor, self._command_for = planner, editor, command_for
         self.plan: Plan | None = None
         self.replaced: tuple[Replaced, ...] = ()
+        self.config_files: tuple[ConfigFile, ...] = ()
         self._seen: list[tuple[str, str, str, int]] = []
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -208,7 +211,7 @@ class PlanControl(QObject):
         if plan is not None and self._planner.vllm_plan is not None:
             self._editor.plan.show_fixes(())
             remarked = self._planner.ray.notes() + vllm_remarks(self._planner.vllm_plan)
-            self._editor.plan.show_notes(remarked)
+            self._editor.plan.show_notes([*remarked, *self._inherited()])
             self._show_command()
         if plan is None or model is None:
             return
@@ -227,11 +230,14 @@ class PlanControl(QObject):
         notes += remarks(plan, model, knobs.n_ctx)
         notes += self._planner.remote.notes(model, plan, request)
         self.remote.refresh()
-        inherited = environment_note(self.replaced, self._planner.engine)
-        if inherited is not None:
-            notes.append(inherited)
-        self._editor.plan.show_notes(notes)
+        self._editor.plan.show_notes([*notes, *self._inherited()])
         self._show_command()
+
+    def _inherited(self) -> list[Note]:
+        """What the engine would have from outside SplitRig."""
+        note = environment_note(self.replaced, self._planner.engine)
+        files = config_notes(self.config_files, self._planner.engine)
+        return [*([note] if note is not None else []), *files]
 
     def _show_command(self) -> None:
         request = self._planner.launch_request()
