@@ -36,13 +36,16 @@ try:
     nodes = [{"ip": n["NodeManagerAddress"], "alive": bool(n["Alive"]),
               "cards": int(n["Resources"].get("GPU", 0)),
               "labels": [r[17:] for r in n["Resources"] if r.startswith("accelerator_type:")]}
-             for n in ray.nodes()]
+             for n in sorted(ray.nodes(), key=lambda n: (n["NodeManagerAddress"] != sys.argv[2],
+                                                         n["NodeID"]))]
     told = {"nodes": nodes, "free": int(ray.available_resources().get("GPU", 0))}
     ray.shutdown()
 except Exception as error:
     told = {"error": str(error).strip().splitlines()[0] if str(error).strip() else repr(error)}
 print("splitrig-ray:" + json.dumps(told))
 """
+"""Ray lists its machines in any order; vLLM's stages begin on its own one and go on by their ids
+(`get_bundles_sorted_by_node` in v1/executor/ray_utils.py)."""
 
 
 def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -> RayState:
@@ -61,7 +64,7 @@ def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -
     host, _, port = address.rpartition(":")
     if not answers(address):  # Ray itself tries for minutes
         raise EngineError(f"No Ray cluster answers at {address}.", _start_it(port))
-    command = [str(program.python), "-c", _SCRIPT, address]
+    command = [str(program.python), "-c", _SCRIPT, address, host]
     _, text = probe(
         command,
         _environment(program, host),
