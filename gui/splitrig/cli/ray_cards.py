@@ -22,6 +22,7 @@ from splitrig.core.ray import (
     holds_text,
     join_command,
     parse_head,
+    settled,
 )
 from splitrig.core.vllm import Cluster
 from splitrig.services.engines.engines import Engines
@@ -115,6 +116,7 @@ def join_ray(
         )
         helpers.callback(head.stop)
         state = _wait(head, engines, options.ray_start, stopped, as_json=options.json)
+    cluster = settled(cluster, state)
     _check_own(cluster, state, len(own))
     devices = (*own, *_far_devices(state, cluster, own))
     others = state.others(cluster.host_ip)
@@ -186,6 +188,7 @@ def _far_devices(
 
 def _say(cluster: Cluster, state: RayState, *, wanted: int | None, as_json: bool) -> None:
     """What the cluster holds, how machines join, and what to beware of."""
+    cluster = settled(cluster, state)
     others = state.others(cluster.host_ip)
     if as_json:
         news = {

@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splitrig.core.errors import EngineError
 from splitrig.core.share import LOOPBACK
@@ -43,12 +43,14 @@ class RayState:
     """What a cluster holds now.
 
     Attributes:
-        nodes: Its living machines: the head's first, the others as vLLM counts its stages.
+        nodes: Its living machines: this one first, the others as vLLM counts its stages.
         n_free: Cards nobody has taken.
+        here: This machine's address as Ray has it; empty where it is no part of the cluster.
     """
 
     nodes: tuple[RayNode, ...]
     n_free: int
+    here: str = ""
 
     def others(self, host_ip: str) -> tuple[RayNode, ...]:
         """Its machines with cards, without the one at `host_ip`."""
@@ -58,6 +60,14 @@ class RayState:
     def n_cards(self) -> int:
         """Cards of all machines, taken ones counted."""
         return sum(node.n_cards for node in self.nodes)
+
+
+def settled(cluster: Cluster, state: RayState) -> Cluster:
+    """The cluster with this machine's address as Ray has it.
+
+    On a machine with a network Ray takes the address there for a loopback one.
+    """
+    return replace(cluster, host_ip=state.here or cluster.host_ip)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from splitrig.core.errors import EngineError
-from splitrig.core.ray import FarCard, RayNode, RayState, far_cards, is_far, parse_head
+from splitrig.core.ray import FarCard, RayNode, RayState, far_cards, is_far, parse_head, settled
 from splitrig.core.vllm import Cluster, ClusterKind
 
 OWN = ("192.168.1.5", "10.0.0.1")
@@ -40,6 +40,13 @@ def test_a_head_on_another_machine() -> None:
         "192.168.1.9 is not this machine, whose addresses are 192.168.1.5, 10.0.0.1 and 127.0.0.1."
     )
     assert "Ray's head has to run where vLLM is started" in caught.value.hint
+
+
+def test_the_address_that_ray_has_is_taken() -> None:
+    cluster = Cluster(kind=ClusterKind.RAY, host_ip="127.0.0.1", port=6379)
+    here = RayState((RayNode("10.0.0.1", 2),), n_free=2, here="10.0.0.1")
+    assert settled(cluster, here).host_ip == "10.0.0.1"
+    assert settled(cluster, RayState((), 0)) == cluster
 
 
 def test_cards_of_the_other_machines() -> None:

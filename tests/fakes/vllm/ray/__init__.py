@@ -29,10 +29,24 @@ def nodes() -> list[Any]:
     for machine in _ASKED.partition("/")[0].split(","):
         cards, _, address = machine.partition("@")
         node = copy.deepcopy(_RECORDED["nodes"][0])
-        node |= {"NodeManagerAddress": address, "NodeName": address}
+        node |= {"NodeManagerAddress": address, "NodeName": address, "NodeID": address}
         node["Resources"] |= {"GPU": float(cards), "accelerator_type:G": 1.0}
         found.append(node)
     return found
+
+
+class _Context:
+    """What knows of the process that asks."""
+
+    def get_node_id(self) -> str:
+        """The machine it runs on, which is the one at the loopback address."""
+        own = [node["NodeID"] for node in nodes() if node["NodeManagerAddress"] == "127.0.0.1"]
+        return own[0] if own else ""
+
+
+def get_runtime_context() -> _Context:
+    """Knows that."""
+    return _Context()
 
 
 def available_resources() -> dict[str, float]:
