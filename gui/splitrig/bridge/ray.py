@@ -3,12 +3,9 @@
 from PySide6.QtCore import QObject, Signal, Slot
 
 from splitrig.bridge.pump import Pump
-from splitrig.core.engine import EngineKind
 from splitrig.core.vllm import Cluster
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.ray_jobs import RayJobs, RayNews
-from splitrig.services.engines.vllm import Vllm
-from splitrig.services.engines.vllm_program import VllmProgram
 from splitrig.services.mailbox import Mailbox
 
 
@@ -24,14 +21,8 @@ class RayBridge(QObject):
 
     def __init__(self, pump: Pump, mailbox: Mailbox, engines: Engines) -> None:
         super().__init__()
-        self._engines = engines
-        self._jobs = RayJobs(mailbox, self._program)
+        self._jobs = RayJobs(mailbox, engines.vllm)
         pump.listen(RayNews, self._on_news)
-
-    def _program(self) -> VllmProgram:
-        engine = self._engines.get(EngineKind.VLLM)
-        assert isinstance(engine, Vllm)  # noqa: S101 - that is what its kind makes
-        return engine.program
 
     @Slot(object)
     def look(self, cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from splitrig.cli.options import (
     whole,
     with_companions,
 )
+from splitrig.cli.ray_cards import add_ray_options, check_ray, join_ray
 from splitrig.cli.remote_cards import Chosen, choose_remote, cost_lines, server_json
 from splitrig.cli.vllm_options import add_vllm_options, folder_request, with_vllm
 from splitrig.core.engine import (
@@ -81,6 +82,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_ollama_options(parser)
     parser.add_argument("--vllm", type=Path, metavar="FILE", help="the vllm or its environment")
     add_vllm_options(parser)
+    add_ray_options(parser)
     parser.add_argument("--rpc", metavar="HOST:PORT,…", help="servers that lend their devices")
     parser.add_argument(
         "--local-cards",
@@ -112,10 +114,10 @@ def run(options: argparse.Namespace) -> int:
         start_timeout_s=settings.start_timeout_s,
     )
     supervisor.restart = policy_of(settings)
-    with stop_on_signals() as stopped:
+    with stop_on_signals() as stopped, ExitStack() as helpers:
         try:
             rig = detected_rig(demo=options.demo, stopped=stopped)
-            request, plan = _wanted(options, kind, engines, rig, stopped)
+            request, plan = _wanted(options, kind, engines, rig, stopped, helpers)
             supervisor.start(request, plan, rig)
             return _watch(supervisor, say, stopped)
         except ProbeCancelledError:
@@ -137,13 +139,17 @@ def _wanted(
     engines: Engines,
     rig: Rig,
     stopped: Sequence[int],
+    helpers: ExitStack,
 ) -> tuple[LaunchRequest, Plan]:
     """What the options ask for, and the plan for it; says what cards of other machines cost.
+
+    What has to run beside the engine is ended by `helpers`.
 
     Raises:
         SplitRigError: The model cannot be read, or there is no device to use.
     """
     check_taken(options, kind)
+    check_ray(options, kind)
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
         return attached_request(model, model_name, plan_request(options, 0), options.host)
@@ -154,7 +160,8 @@ def _wanted(
         n_lent = count_shares(options.tensor_split) if options.tensor_split else 2
         devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=stopped)
     if kind is EngineKind.VLLM:
-        return folder_request(options, devices, plan_request(options, len(devices)))
+        devices, cluster = join_ray(options, engines, devices, (rig, model), stopped, helpers)
+        return folder_request(options, devices, plan_request(options, len(devices)), cluster)
     if not options.json and devices[0].id.startswith("demo-"):
         print(f"No card is used: the processor lends {len(devices)} devices.")
     extra = checked(options.extra, engines, lambda: bool(stopped))
@@ -280,17 +287,20 @@ def _watch(supervisor: Supervisor, say: Callable[[EngineStatus], None], stopped:
 
 
 def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
-    """Planned and actual bytes of each device, in the order of the split."""
+    """Planned and actual bytes of each device, in the order of the split.
+
+    A card of another machine that Ray hands out has no name of the engine's own.
+    """
     if status.plan is None:
         return []
     rows: list[dict[str, Any]] = []
-    for name, device in zip(status.device_names, status.plan.devices, strict=True):
-        actual = status.actual.get(name)
+    for name, device in _named(status):
+        actual = status.actual.get(name) if name is not None else None
         rows.append(
             {
                 "name": device.name,
                 "device": name,
-                "layers": status.layers.get(name),
+                "layers": status.layers.get(name) if name is not None else None,
                 "planned": {
                     "layers": device.n_layers,
                     "model_bytes": device.model_bytes,
@@ -306,6 +316,13 @@ def devices_json(status: EngineStatus) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _named(status: EngineStatus) -> list[tuple[str | None, DevicePlan]]:
+    """The engine's word for each card of the plan; Ray's cards of other machines stand last."""
+    planned = status.plan.devices if status.plan is not None else ()
+    missing = [None] * (len(planned) - len(status.device_names))
+    return list(zip((*status.device_names, *missing), planned, strict=True))
 
 
 def notes_of(status: EngineStatus) -> list[str]:
@@ -358,13 +375,18 @@ def _say_json(status: EngineStatus) -> None:
     print(json.dumps(news), flush=True)
 
 
-def _carries(status: EngineStatus, name: str, device: DevicePlan) -> str:
+def _carries(status: EngineStatus, name: str | None, device: DevicePlan) -> str:
     """What a card carries; where the engine tells of all together only, what was planned."""
     if is_shared(status.actual):
         share = f"{(device.share or 0) * 100:.0f} % of every layer, planned "
         planned = device.model_bytes, device.kv_bytes
         return share + f"{mib_text(planned[0])} MiB of weights, {mib_text(planned[1])} MiB of KV"
-    actual = status.actual[name]
+    actual = status.actual.get(name) if name is not None else None
+    if actual is None:  # one log of several machines tells of none of them
+        return (
+            f"{device.n_layers} layers, planned {mib_text(device.model_bytes)} MiB of weights, "
+            f"{mib_text(device.kv_bytes)} MiB of KV"
+        )
     return (
         f"{device.n_layers} layers, weights {mib_text(actual.model_bytes)} MiB, "
         f"KV cache {mib_text(actual.kv_bytes)} MiB"
@@ -378,9 +400,7 @@ def _say_text(status: EngineStatus) -> None:
             print(f"Ready at {status.url}{key}")
             if status.network_urls:
                 print(f"Open to the network, unencrypted, at {' and '.join(status.network_urls)}")
-            for name, device in zip(
-                status.device_names, status.plan.devices if status.plan else (), strict=True
-            ):
+            for name, device in _named(status):
                 print(f"  {device.name}: {_carries(status, name, device)}")
             if held := placement_text(status):
                 print(held)

@@ -9,9 +9,10 @@ from typing import Any
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest
+from splitrig.core.ray import is_far
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import number_text
-from splitrig.core.vllm import KV_BYTES, VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm import KV_BYTES, Cluster, VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
 from splitrig.services.models.hf import read_hf_model
 
@@ -44,7 +45,10 @@ def with_vllm(options: argparse.Namespace, settings: EngineSettings) -> EngineSe
 
 
 def plan_folder(
-    options: argparse.Namespace, devices: Sequence[PlanDevice], wanted: PlanRequest
+    options: argparse.Namespace,
+    devices: Sequence[PlanDevice],
+    wanted: PlanRequest,
+    cluster: Cluster | None = None,
 ) -> tuple[VllmPlan, VllmOptions]:
     """Plan a folder for vLLM; a split of the user's own makes a pipeline of it, as in the window.
 
@@ -73,14 +77,24 @@ def plan_folder(
         kv_dtype=options.kv_cache_dtype,
         eager=options.enforce_eager,
         max_num_seqs=wanted.n_parallel if wanted.n_parallel > 1 else None,
+        cluster=cluster,
     )
     return make_vllm_plan(read_hf_model(options.model), cards, asked), asked
 
 
 def folder_request(
-    options: argparse.Namespace, devices: Sequence[PlanDevice], wanted: PlanRequest
+    options: argparse.Namespace,
+    devices: Sequence[PlanDevice],
+    wanted: PlanRequest,
+    cluster: Cluster | None = None,
 ) -> tuple[LaunchRequest, Plan]:
     """What starts a folder as it was planned.
+
+    Args:
+        options: The knobs.
+        devices: This machine's cards, and behind them those of a cluster's other machines.
+        wanted: The knobs that all engines share.
+        cluster: What joins them.
 
     Raises:
         SplitRigError: As `plan_folder`.
@@ -90,11 +104,11 @@ def folder_request(
             "vLLM needs a real card, and there is none here.",
             "Take llama.cpp, to which the processor can lend devices.",
         )
-    plan, asked = plan_folder(options, devices, wanted)
+    plan, asked = plan_folder(options, devices, wanted, cluster)
     request = LaunchRequest(
         model=Path(options.model),
         engine=EngineKind.VLLM,
-        gpu_ids=tuple(device.id for device in devices),
+        gpu_ids=tuple(device.id for device in devices if not is_far(device.id)),
         plan=replace(wanted, n_ctx=plan.n_ctx),
         vllm=plan.decided(asked),
         port=options.port,

@@ -233,6 +233,12 @@ _RULES: tuple[_Rule, ...] = (
         "Start Ray on the other machines first; `ray status` shows what there is.",
     ),
     _rule(
+        _K.BAD_DEVICE,
+        r"current platform (?P<what>\w+) does not support ray",
+        "This vLLM is built for '{what}', where it does not use Ray.",
+        "Leave the other machines out, or install a vLLM for cards.",
+    ),
+    _rule(
         _K.OTHER,
         r"No space left on device",
         "A disk is full.",

@@ -45,8 +45,17 @@ def check(environment: Path, ray: str, port: int, n_cards: int) -> RayState:
 def test_what_a_cluster_holds(environment: Path, port: int) -> None:
     state = read_ray(program(environment, "2@127.0.0.1,4@10.0.0.2/5"), f"127.0.0.1:{port}")
     assert state == RayState(
-        nodes=(RayNode("127.0.0.1", 2, ("G",)), RayNode("10.0.0.2", 4, ("G",))), n_free=5
+        nodes=(RayNode("127.0.0.1", 2, ("G",)), RayNode("10.0.0.2", 4, ("G",))),
+        n_free=5,
+        here="127.0.0.1",
     )
+
+
+def test_this_machine_comes_first_and_the_others_in_the_order_of_the_stages(
+    environment: Path, port: int
+) -> None:
+    state = read_ray(program(environment, "1@10.0.0.9,1@127.0.0.1,1@10.0.0.2"), f"127.0.0.1:{port}")
+    assert [node.ip for node in state.nodes] == ["127.0.0.1", "10.0.0.2", "10.0.0.9"]
 
 
 def test_enough_cards_with_one_here(environment: Path, port: int) -> None:
@@ -112,6 +121,6 @@ def test_a_head_is_started_and_ends_with_all_below_it(environment: Path) -> None
 
 def test_a_head_that_does_not_start(environment: Path) -> None:
     lines: list[str] = []
-    with pytest.raises(EngineError, match=r"Ray's head at 127.0.0.1:\d+ ended \(exit code 1\)"):
+    with pytest.raises(EngineError, match=r"Ray's head at 127.0.0.1:\d+ ended \(exit code 1\): V"):
         RayHead(program(environment, "fails"), cluster(0), lines.extend)
     assert any("worker_ports" in line for line in lines)

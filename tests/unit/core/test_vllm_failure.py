@@ -66,6 +66,10 @@ RECORDED = {
         "vLLM stopped: Cannot find any of ['zero_point'] in the model's quantization config.",
         "Look at its log, or try another model.",
     ),
+    "ray_on_cpu": (
+        "This vLLM is built for 'cpu', where it does not use Ray.",
+        "Leave the other machines out, or install a vLLM for cards.",
+    ),
     "ray_missing": (
         "Several machines need Ray, which is not installed beside vLLM.",
         "Install it into the same environment: pip install ray",

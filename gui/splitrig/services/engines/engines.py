@@ -20,7 +20,7 @@ from splitrig.services.engines.ollama_attached import OllamaAttached, attached_u
 from splitrig.services.engines.ollama_program import find_ollama
 from splitrig.services.engines.probe import Cancelled, ProbeCancelledError, never
 from splitrig.services.engines.vllm import Vllm
-from splitrig.services.engines.vllm_program import find_vllm
+from splitrig.services.engines.vllm_program import VllmProgram, find_vllm
 from splitrig.services.mailbox import Mailbox
 
 
@@ -120,6 +120,16 @@ class Engines:
         engine = self.get(EngineKind.LLAMA_CPP)
         assert isinstance(engine, LlamaCpp)  # noqa: S101 - that is what its kind makes
         return engine.server
+
+    def vllm(self) -> VllmProgram:
+        """The vLLM in use.
+
+        Raises:
+            EngineError: There is none.
+        """
+        engine = self.get(EngineKind.VLLM)
+        assert isinstance(engine, Vllm)  # noqa: S101 - that is what its kind makes
+        return engine.program
 
     # Which device is which card
 

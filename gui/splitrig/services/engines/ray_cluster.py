@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
-from splitrig.core.ray import RayNode, RayState, join_command
+from splitrig.core.ray import RayNode, RayState, join_command, settled
 from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.probe import (
@@ -33,16 +33,19 @@ import ray
 try:
     ray.init(address=sys.argv[1], logging_level=logging.ERROR, log_to_driver=False,
              configure_logging=False)
-    nodes = [{"ip": n["NodeManagerAddress"], "alive": bool(n["Alive"]),
+    mine = ray.get_runtime_context().get_node_id()
+    nodes = [{"ip": n["NodeManagerAddress"], "here": n["NodeID"] == mine, "alive": bool(n["Alive"]),
               "cards": int(n["Resources"].get("GPU", 0)),
               "labels": [r[17:] for r in n["Resources"] if r.startswith("accelerator_type:")]}
-             for n in ray.nodes()]
+             for n in sorted(ray.nodes(), key=lambda n: (n["NodeID"] != mine, n["NodeID"]))]
     told = {"nodes": nodes, "free": int(ray.available_resources().get("GPU", 0))}
     ray.shutdown()
 except Exception as error:
     told = {"error": str(error).strip().splitlines()[0] if str(error).strip() else repr(error)}
 print("splitrig-ray:" + json.dumps(told))
 """
+"""Ray lists its machines in any order; vLLM's stages begin on its own one and go on by their ids
+(`get_bundles_sorted_by_node` in v1/executor/ray_utils.py)."""
 
 
 def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -> RayState:
@@ -79,8 +82,10 @@ def read_ray(program: VllmProgram, address: str, cancelled: Cancelled = never) -
             f"The Ray cluster at {address} cannot be asked: {said['error'][:160]}.",
             _start_it(port),
         )
-    nodes = (RayNode(n["ip"], n["cards"], tuple(n["labels"])) for n in said["nodes"] if n["alive"])
-    return RayState(tuple(nodes), said["free"])
+    alive = [n for n in said["nodes"] if n["alive"]]
+    nodes = (RayNode(n["ip"], n["cards"], tuple(n["labels"])) for n in alive)
+    here = next((n["ip"] for n in alive if n["here"]), "")
+    return RayState(tuple(nodes), said["free"], here)
 
 
 def _start_it(port: str) -> str:
@@ -108,12 +113,12 @@ def check_cluster(
         there = ", ".join(f"{node.n_cards} on {node.ip}" for node in state.nodes) or "none"
         raise EngineError(
             f"The Ray cluster has {state.n_free} free cards, and {n_cards} are needed ({there}).",
-            f"On each other machine run: {join_command(cluster)}",
+            f"On each other machine run: {join_command(settled(cluster, state))}",
         )
-    here = next((node for node in state.nodes if node.ip == cluster.host_ip), None)
-    if here is None or here.n_cards == 0:
+    own = settled(cluster, state).host_ip
+    if not any(node.n_cards for node in state.nodes if node.ip == own):
         raise EngineError(
-            f"The Ray cluster has no card on this machine ({cluster.host_ip}).",
+            f"The Ray cluster has no card on this machine ({own}).",
             "vLLM answers from the machine it is started on, which needs a card of its own.",
         )
     return state
@@ -157,9 +162,11 @@ class RayHead:
             command += [f"--num-gpus={len(devices)}"]
         env = _environment(program, cluster.host_ip, devices)
         started = threading.Event()
+        self._last = ""
 
         def read(lines: list[str]) -> None:
             on_lines(lines)
+            self._last = next((line for line in reversed(lines) if line.strip()), self._last)
             if any(_STARTED in line for line in lines):
                 started.set()
 
@@ -178,10 +185,15 @@ class RayHead:
         if cancelled():
             raise ProbeCancelledError("Ray's head was not waited for.")
         code = self._process.poll()
-        how = f"did not start within {START_S} s" if code is None else f"ended (exit code {code})"
+        head = f"Ray's head at {self.cluster.host_ip}:{self.cluster.port}"
+        if code is None:
+            raise EngineError(
+                f"{head} did not start within {START_S} s.", "Its last lines are in the log."
+            )
+        self._process.close()  # its last words may not have been read yet
         raise EngineError(
-            f"Ray's head at {self.cluster.host_ip}:{self.cluster.port} {how}.",
-            "Its last lines are in the log.",
+            f"{head} ended (exit code {code}): {self._last.strip()[:160] or 'no output'}",
+            "Choose another port, or look at its last lines in the log.",
         )
 
     def poll(self) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from splitrig.core.errors import EngineError, SplitRigError
-from splitrig.core.ray import RayState
+from splitrig.core.ray import RayState, settled
 from splitrig.core.vllm import Cluster
 from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.engines.ray_cluster import RayHead, read_ray
@@ -95,7 +95,8 @@ class RayJobs:
             has_head = self._head_begun
         try:
             state = self._ask(cluster, self._closing.is_set)
-            self._mailbox.post(RayNews(cluster=cluster, state=state, has_head=has_head))
+            found = settled(cluster, state)
+            self._mailbox.post(RayNews(cluster=found, state=state, has_head=has_head))
         except ProbeCancelledError:
             return
         except SplitRigError as error:
@@ -131,7 +132,8 @@ class RayJobs:
         )
         try:
             state = self._ask(head.cluster, self._given_up)
-            self._mailbox.post(RayNews(cluster=head.cluster, state=state, has_head=True))
+            found = settled(head.cluster, state)
+            self._mailbox.post(RayNews(cluster=found, state=state, has_head=True))
             while not self._stopping.wait(WATCH_S):
                 code = head.poll()
                 if code is not None:

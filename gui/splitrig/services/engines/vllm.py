@@ -11,6 +11,7 @@ from splitrig.core.engine_log import LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.hf_model import HfModel
+from splitrig.core.ray import settled
 from splitrig.core.share import own_address
 from splitrig.core.vllm import ClusterKind, VllmOptions, options_from
 from splitrig.core.vllm_command import is_amd, serve_arguments, shown_environment
@@ -124,7 +125,8 @@ class Vllm:
             raise EngineError(reason, "Choose another layout, or leave a card out.")
         cluster = options.cluster
         if cluster is not None and cluster.kind is ClusterKind.RAY:
-            check_cluster(self.program, capabilities, cluster, tp * pp, cancelled)
+            state = check_cluster(self.program, capabilities, cluster, tp * pp, cancelled)
+            options = replace(options, cluster=settled(cluster, state))
         if pp > 1 and options.layers is None:
             shares = options.split or [1.0] * (tp * pp)
             layers = partition(stage_shares(shares, tp), model.config.n_layer)

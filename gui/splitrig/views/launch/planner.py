@@ -23,6 +23,7 @@ from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
+from splitrig.core.ray import is_far
 from splitrig.core.server_options import Options
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
@@ -32,7 +33,7 @@ from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_plan import make_vllm_plan
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
-from splitrig.views.launch.ray_choice import RayChoice, is_far
+from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 from splitrig.views.launch.shares import Shares
 

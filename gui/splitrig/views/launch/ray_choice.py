@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from splitrig.core.gpu import Note, Severity
-from splitrig.core.ray import RayState
+from splitrig.core.ray import MEMORY, MEMORY_DETAIL, RayState, far_cards
 from splitrig.core.vllm import Cluster, ClusterKind
 from splitrig.views.launch.card_choice import CardChoice
-
-PREFIX = "ray-"
 
 
 class RayChoice:
@@ -41,21 +39,16 @@ class RayChoice:
         if self.cluster is None or self.state is None or not own:
             return ()
         least = min(own, key=lambda card: card.free_bytes or 0)
-        places = [
-            (node.ip, number)
-            for node in self.state.others(self.cluster.host_ip)
-            for number in range(node.n_cards)
-        ]
         return tuple(
             CardChoice(
-                id=f"{PREFIX}{ip}-{number}",
+                id=far.id,
                 number=first_number + at,
-                name=f"{ip} · card {number}",
+                name=far.name,
                 free_bytes=least.free_bytes,
                 total_bytes=least.total_bytes,
                 on=self.on,
             )
-            for at, (ip, number) in enumerate(places)
+            for at, far in enumerate(far_cards(self.state, self.cluster.host_ip))
         )
 
     def notes(self) -> list[Note]:
@@ -66,9 +59,8 @@ class RayChoice:
             Note(
                 id="ray-memory",
                 severity=Severity.WARNING,
-                message="Ray does not tell how much memory the other machines' cards have.",
-                detail="Each is planned like the smallest card of this machine that takes part; "
-                "with less, vLLM refuses to start.",
+                message=MEMORY,
+                detail=MEMORY_DETAIL,
             )
         ]
 
@@ -90,8 +82,3 @@ class RayChoice:
             n_nodes=1 + len(others),
             n_cards=n_cards,
         )
-
-
-def is_far(card_id: str) -> bool:
-    """Whether a card is one of another machine, which Ray hands out."""
-    return card_id.startswith(PREFIX)
