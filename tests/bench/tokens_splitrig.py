@@ -1,5 +1,5 @@
 """tok/s through the window against curl, on the same engine, turn by turn; run it as
-`tokens_splitrig.py MODEL ENGINE TURNS`.
+`tokens_splitrig.py MODEL ENGINE TURNS TOKENS`, with `--demo` behind for the demo rig.
 
 The question goes through the chat page, which draws the answer; curl asks with the same body. Both
 are measured where the answer arrives: tokens after the first news of it by the seconds until the
@@ -20,7 +20,6 @@ from splitrig.app import Desktop, make_application
 from splitrig.core.chat import Answer
 from splitrig.core.engine import Dialect, EngineKind, EngineStatus, Phase
 
-TOKENS = 300
 QUESTION = "Write a long story about a lighthouse keeper, her dog and the sea."
 
 
@@ -35,7 +34,7 @@ def wait(desktop: Desktop, condition, timeout_s: float) -> None:
     if not condition():
         loop.exec()
     if not condition():
-        raise TimeoutError(desktop.engine.status.failure or "the engine did not answer in time")
+        raise TimeoutError(desktop.engine.status.failure or "it did not come so far in time")
 
 
 def body_for(status: EngineStatus, tokens: int) -> dict[str, object]:
@@ -56,7 +55,7 @@ def body_for(status: EngineStatus, tokens: int) -> dict[str, object]:
     return body
 
 
-def by_curl(status: EngineStatus, tokens: int = TOKENS) -> float:
+def by_curl(status: EngineStatus, tokens: int) -> float:
     """tok/s of one streamed answer, read line by line from curl."""
     ollama = status.dialect is Dialect.OLLAMA
     path = "/api/chat" if ollama else "/v1/chat/completions"
@@ -79,7 +78,7 @@ def by_curl(status: EngineStatus, tokens: int = TOKENS) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def by_window(desktop: Desktop) -> float:
+def by_window(desktop: Desktop, tokens: int) -> float:
     """tok/s of one answer asked on the chat page and drawn there."""
     page = desktop.chat_page
     page.clear()
@@ -97,26 +96,26 @@ def by_window(desktop: Desktop) -> float:
     assert desktop.last_answer is not None
     assert page.answers[-1].text == desktop.last_answer.text
     (start_s, first), (end_s, last) = news[0], news[-1]
-    assert last > TOKENS * 0.9, news[-1]
+    assert last > tokens * 0.9, news[-1]
     return (last - first) / (end_s - start_s)
 
 
-def main() -> int:
-    engine, turns = EngineKind(sys.argv[2]), int(sys.argv[3])
-    app = make_application()
-    desktop = Desktop(app, demo=True, model=Path(sys.argv[1]))
-    desktop.show()
-    wait(desktop, lambda: desktop.ready_to_start, 20)
+def measure(desktop: Desktop, engine: EngineKind, turns: int, tokens: int) -> dict[str, object]:
+    """Start the engine, ask it by both ways in turn, and stop it."""
+    wait(desktop, lambda: desktop.card_count > 0, 20)
     if engine is not EngineKind.LLAMA_CPP:
         row = desktop.launch_page.editor.model.engine
         row.chosen.emit(engine)
         wait(desktop, lambda: desktop.launch_page.planner.engine_build is not None, 60)
+    wait(desktop, lambda: desktop.ready_to_start, 60)
     desktop.start_engine()
-    wait(desktop, lambda: desktop.engine.status.phase is Phase.READY, 120)
+    ends = (Phase.READY, Phase.FAILED)
+    wait(desktop, lambda: desktop.engine.status.phase in ends, 280)
+    assert desktop.engine.status.phase is Phase.READY, desktop.engine.status.failure
     desktop.window.show_page("chat")
     options = desktop.chat_page.composer.popup
     options.temperature.setValue(0)
-    options.max_tokens.setValue(TOKENS)
+    options.max_tokens.setValue(tokens)
     status = desktop.engine.status
     by_curl(status, 20)
     window, curl = [], []
@@ -124,21 +123,31 @@ def main() -> int:
         # the order changes, so that a machine that slows down slows both
         for ours in (turn % 2 == 0, turn % 2 == 1):
             if ours:
-                window.append(by_window(desktop))
+                window.append(by_window(desktop, tokens))
             else:
-                curl.append(by_curl(status))
+                curl.append(by_curl(status, tokens))
+    begun_s = time.monotonic()
+    desktop.engine.stop()
+    wait(desktop, lambda: desktop.engine.status.phase is Phase.STOPPED, 10)
     ratios = [a / b for a, b in zip(window, curl, strict=True)]
-    figures = {
+    return {
         "window": statistics.median(window),
         "curl": statistics.median(curl),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
+        "stop_s": time.monotonic() - begun_s,
     }
-    begun_s = time.monotonic()
-    desktop.engine.stop()
-    wait(desktop, lambda: desktop.engine.status.phase is Phase.STOPPED, 10)
-    print(json.dumps({**figures, "stop_s": time.monotonic() - begun_s}))
-    desktop.close()
+
+
+def main() -> int:
+    app = make_application()
+    desktop = Desktop(app, demo="--demo" in sys.argv, model=Path(sys.argv[1]))
+    desktop.show()
+    engine, turns, tokens = EngineKind(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    try:
+        print(json.dumps(measure(desktop, engine, turns, tokens)))
+    finally:
+        desktop.close()
     return 0
 
 

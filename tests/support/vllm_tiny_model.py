@@ -1,6 +1,7 @@
 """Writes a Llama of 1 MB with random weights and a tokenizer that needs no network.
 
-Run by the Python of vLLM's environment: `python tiny_model.py FOLDER`. Every character of ASCII
+Run by the Python of vLLM's environment: `python tiny_model.py FOLDER [HEADS LAYERS]`, with more of
+them for one that is larger and slower. Every character of ASCII
 is one token. The rows of the output layer for all other tokens are zero, so greedy answers are
 printable and never end by themselves. The weights depend on nothing but the seed.
 """
@@ -41,16 +42,16 @@ def write_tokenizer(folder: Path) -> int:
     return len(vocabulary)
 
 
-def write_model(folder: Path, n_vocab: int) -> None:
-    """Six layers, four heads of 32, two key/value heads."""
+def write_model(folder: Path, n_vocab: int, heads: int = 4, layers: int = 6) -> None:
+    """Heads of 32, half as many for keys and values."""
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=n_vocab,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=32 * heads,
+        intermediate_size=64 * heads,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         head_dim=32,
         max_position_embeddings=512,
         bos_token_id=1,
@@ -70,4 +71,4 @@ def write_model(folder: Path, n_vocab: int) -> None:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
-    write_model(target, write_tokenizer(target))
+    write_model(target, write_tokenizer(target), *map(int, sys.argv[2:]))

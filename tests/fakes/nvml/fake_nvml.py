@@ -55,6 +55,7 @@ RTX_4090 = card("NVIDIA GeForce RTX 4090", 0, _4090)
 RTX_3080 = card("NVIDIA GeForce RTX 3080", 1, _3080)
 TWO_EQUAL = rig(*(card("NVIDIA GeForce RTX 3090", n, _3090) for n in range(2)))
 MIXED = rig(RTX_4090, RTX_3080)
+HALF_FULL = rig(card("NVIDIA GeForce RTX 4090", 0, _4090, used_mib=12_000))
 _BUSY = {"gen": 4, "sm_mhz": 1740, "memory_mhz": 9501, "power_mw": 244000, "reasons": 4}
 EIGHT_CARDS = rig(
     *(
