@@ -9,9 +9,16 @@ from pathlib import Path
 
 from splitrig.cli.extra import HELP as EXTRA_HELP
 from splitrig.cli.ollama_options import add_ollama_options, chosen_kind
-from splitrig.cli.options import add_plan_options, detected_rig, stored_settings, whole
+from splitrig.cli.options import (
+    add_gpus_option,
+    add_plan_options,
+    detected_rig,
+    stored_settings,
+    whole,
+)
 from splitrig.cli.ray_cards import add_ray_options, check_ray
 from splitrig.cli.serve_news import News
+from splitrig.cli.start_notes import before_start
 from splitrig.cli.taken import check_options
 from splitrig.cli.vllm_options import add_vllm_options
 from splitrig.cli.wanted import Surroundings, wanted_request, wanted_settings
@@ -39,6 +46,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "serve", help="start the engine and run it until stopped", epilog=EXTRA_HELP
     )
     add_plan_options(parser)
+    add_gpus_option(parser)
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     parser.add_argument("--llama-server", type=Path, metavar="FILE", help="the binary to use")
     add_ollama_options(parser)
@@ -83,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
                 engines=engines, rig=rig, stopped=stopped, helpers=helpers, news=news
             )
             request, plan = wanted_request(options, kind, about)
+            news.notes("before", before_start(request, rig))
             supervisor.start(request, plan, rig)
             return _watch(supervisor, news, stopped)
         except ProbeCancelledError:

@@ -10,6 +10,7 @@ from splitrig.cli.remote_cards import Chosen, cost_lines, server_json
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.engine_machine import HOST, is_shared
 from splitrig.core.engine_remarks import note_of
+from splitrig.core.gpu import Note
 from splitrig.core.plan import DevicePlan
 from splitrig.core.remote_cost import LinkCost
 from splitrig.core.told_together import told_together
@@ -37,6 +38,16 @@ class News:
         """That the processor stands for cards; the JSON tells it by the devices' names."""
         if not self.as_json:
             print(f"No card is used: the processor lends {n_devices} devices.", flush=True)
+
+    def notes(self, event: str, notes: Sequence[Note]) -> None:
+        """What is worth a word at this point; nothing where there is none."""
+        if not notes:
+            return
+        if self.as_json:
+            _print_json({"event": event, "notes": [asdict(note) for note in notes]})
+            return
+        for note in notes:
+            print(f"{note.message} {note.detail}".strip(), flush=True)
 
     def remote(self, chosen: Chosen, costs: Sequence[LinkCost]) -> None:
         """What is used on other machines, what it costs, and what to beware of."""
