@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,14 +158,14 @@ def check_mode(request: PlanRequest, devices: Sequence[PlanDevice]) -> None:
         raise SplitRigError(why, "Take --split-mode layer.")
 
 
-def detected_rig(*, demo: bool = False, stopped: Sequence[int] = ()) -> Rig:
+def detected_rig(*, demo: bool = False, cancelled: Callable[[], bool] = lambda: False) -> Rig:
     """The cards of this machine, read once; blocks for up to some seconds.
 
     Args:
         demo: The made-up rig.
-        stopped: Gets an entry when the user wants to stop.
+        cancelled: Asked meanwhile whether to give up.
     """
-    return read_rig(default_sources(demo=demo), cancelled=lambda: bool(stopped))
+    return read_rig(default_sources(demo=demo), cancelled=cancelled)
 
 
 def rig_devices(rig: Rig, device_map: DeviceMap | None = None) -> tuple[PlanDevice, ...]:

@@ -16,6 +16,7 @@ from splitrig.cli.options import (
     stored_settings,
     whole,
 )
+from splitrig.cli.proof import Proof
 from splitrig.cli.ray_cards import add_ray_options, check_ray
 from splitrig.cli.serve_news import News
 from splitrig.cli.start_notes import before_start
@@ -24,6 +25,7 @@ from splitrig.cli.vllm_options import add_vllm_options
 from splitrig.cli.wanted import Surroundings, wanted_request, wanted_settings
 from splitrig.core.engine import EngineKind, EngineStatus, Failure, Phase
 from splitrig.core.errors import SplitRigError
+from splitrig.core.gpu import Rig
 from splitrig.core.restart import policy_of
 from splitrig.core.share import LOOPBACK
 from splitrig.services.engines.engines import Engines
@@ -86,14 +88,14 @@ def run(options: argparse.Namespace) -> int:
         try:
             check_options(options, kind)
             check_ray(options)
-            rig = detected_rig(demo=options.demo, stopped=stopped)
+            rig = detected_rig(demo=options.demo, cancelled=lambda: bool(stopped))
             about = Surroundings(
                 engines=engines, rig=rig, stopped=stopped, helpers=helpers, news=news
             )
             request, plan = wanted_request(options, kind, about)
             news.notes("before", before_start(request, rig))
             supervisor.start(request, plan, rig)
-            return _watch(supervisor, news, stopped)
+            return _watch(supervisor, news, rig, stopped)
         except ProbeCancelledError:
             news.status(EngineStatus(phase=Phase.STOPPED))
             return 0
@@ -120,8 +122,16 @@ def stop_on_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _watch(supervisor: Supervisor, news: News, stopped: list[int]) -> int:
-    """Tell each change until the end; an engine that ends by itself is a failure."""
+def _watch(supervisor: Supervisor, news: News, rig: Rig, stopped: list[int]) -> int:
+    """Tell each change until the end; an engine that ends by itself is a failure.
+
+    Args:
+        supervisor: What runs.
+        news: Tells it.
+        rig: The cards before the start.
+        stopped: Gets an entry when the user wants to stop.
+    """
+    proof = Proof(rig, lambda: bool(stopped) or supervisor.status.phase is not Phase.READY)
     told: tuple[Phase, str] | None = None
     while True:
         status = supervisor.status
@@ -134,4 +144,6 @@ def _watch(supervisor: Supervisor, news: News, stopped: list[int]) -> int:
             return 0
         if stopped:
             supervisor.stop()
+        elif (findings := proof.follow(status)) is not None:
+            news.verified(findings)
         time.sleep(0.05)

@@ -9,12 +9,15 @@ from splitrig.cli.ollama_options import placement_json, placement_text
 from splitrig.cli.remote_cards import Chosen, cost_lines, server_json
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.engine_machine import HOST, is_shared
-from splitrig.core.engine_remarks import note_of
+from splitrig.core.engine_remarks import RemarkKind, note_of
 from splitrig.core.gpu import Note
 from splitrig.core.plan import DevicePlan
 from splitrig.core.remote_cost import LinkCost
 from splitrig.core.told_together import told_together
 from splitrig.core.units import mib_text
+
+_TOLD = {"told-together", *RemarkKind}
+"""Findings that `notes_of` has among what is said of an engine that is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,13 @@ class News:
             return
         for note in notes:
             print(f"{note.message} {note.detail}".strip(), flush=True)
+
+    def verified(self, findings: Sequence[Note]) -> None:
+        """What the cards' own figures say; in words only what the engine has not said itself."""
+        if self.as_json:
+            _print_json({"event": "verified", "notes": [asdict(note) for note in findings]})
+        else:
+            self.notes("", [note for note in findings if note.id not in _TOLD])
 
     def remote(self, chosen: Chosen, costs: Sequence[LinkCost]) -> None:
         """What is used on other machines, what it costs, and what to beware of."""

@@ -34,6 +34,7 @@ def test_check_shows_two_devices_carrying_three_to_one_as_planned() -> None:
         assert device["planned"]["kv_bytes"] == device["actual"]["kv_bytes"]
     assert result["tok_s"] > 0
     assert result["answer"]
+    assert result["notes"] == []
 
 
 @pytest.mark.engine

@@ -46,9 +46,18 @@ def rig(tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    model: Path, vllm: Path, *more: str, **env: str
+    model: Path, vllm: Path, *more: str, rig_later: str = "", until: str = "ready", **env: str
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, dict[str, Any]]]]:
-    """A `splitrig serve` that is ready, and the last event of each kind so far."""
+    """A `splitrig serve` that is ready, and the last event of each kind so far.
+
+    Args:
+        model: The folder.
+        vllm: The environment.
+        more: Further options.
+        rig_later: What the cards become after they were read for the first time.
+        until: The last event that is waited for.
+        env: Variables.
+    """
     command = [sys.executable, "-m", "splitrig", "serve", "--engine", "vllm", "--json"]
     command += ["--vllm", str(vllm), "--model", str(model), *more]
     with subprocess.Popen(
@@ -60,7 +69,9 @@ def serving(
             for line in process.stdout:
                 news = json.loads(line)
                 events[news["event"]] = news
-                if news["event"] in ("ready", "failed"):
+                if news["event"] == "starting" and rig_later:
+                    fake_nvml.write(Path(env[fake_nvml.VARIABLE]), rig_later)
+                if news["event"] in (until, "failed"):
                     break
             assert "ready" in events, events
             yield process, events
@@ -137,3 +148,47 @@ def test_plan_takes_the_same_names(rig: dict[str, str]) -> None:
 def test_a_demo_card_can_be_chosen() -> None:
     done = splitrig("serve", "--model", MODEL, "--demo", "--gpus", "3")
     assert "There is no card '3' here." in done.stderr
+
+
+LOADED = fake_nvml.MIXED.replace("used_mib 420", "used_mib 15000")
+ALL_LOADED = LOADED.replace("used_mib 210", "used_mib 8000")
+
+
+@pytest.mark.parametrize(
+    ("later", "ids"),
+    [
+        (ALL_LOADED, []),
+        (LOADED, ["one-card-loaded"]),
+        (fake_nvml.MIXED, ["card-stayed-empty", "card-stayed-empty"]),
+    ],
+)
+def test_the_cards_own_figures_are_told_after_the_start(
+    model: Path, vllm: Path, rig: dict[str, str], later: str, ids: list[str]
+) -> None:
+    with serving(model, vllm, rig_later=later, until="verified", **rig) as (_, events):
+        notes = events["verified"]["notes"]
+        assert [note["id"] for note in notes] == ids
+    if ids == ["one-card-loaded"]:
+        assert notes[0]["message"] == "Only RTX 4090 is loaded; RTX 3080 stayed empty."
+        assert (notes[0]["severity"], notes[0]["gpu_ids"]) == ("danger", [UUIDS[1]])
+
+
+def test_a_card_that_stayed_empty_is_told_in_words(
+    model: Path, vllm: Path, rig: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "splitrig", "serve", "--engine", "vllm", "--gpus", "1"]
+    command += ["--vllm", str(vllm), "--model", str(model)]
+    with subprocess.Popen(
+        command, env=environment(**rig), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if line.startswith(("RTX 3080 should carry", "The engine")):
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(10) == 0
+    assert "GiB, but only 0.00 MiB came onto it. vLLM may have put its share" in lines[-1]
+    assert any(line.startswith("Ready at http://127.0.0.1:") for line in lines)
