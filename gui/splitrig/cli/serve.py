@@ -68,12 +68,15 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="ADDRESS",
         help="0.0.0.0 opens it to the network, with the key",
     )
+    parser.add_argument(
+        "--share", action="store_true", help="print lines to copy for curl, Python and others"
+    )
     parser.add_argument("--demo", action="store_true", help="lend the processor as two cards")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until Ctrl-C, SIGTERM, or the end of the engine; 1 if it failed."""
-    news = News(as_json=options.json)
+    news = News(as_json=options.json, share=options.share)
     kind = chosen_kind(options)
     settings = wanted_settings(options, stored_settings().engine)
     engines = Engines(Mailbox(), settings)

@@ -96,6 +96,7 @@ TABLE = (
     Row(names=("--model",)),
     Row(names=("--json",)),
     Row(names=("--engine",)),
+    Row(names=("--share",)),
     Row(names=("--ctx",), why=_knob(Knob.CONTEXT)),
     Row(names=("--tensor-split", "--split"), why=lambda rules: rules.no_ratio),
     Row(

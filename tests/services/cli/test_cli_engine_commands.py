@@ -64,6 +64,8 @@ def test_serve_tells_ready_answers_and_ends_clean_on_ctrl_c() -> None:
     assert [d["layers"] for d in ready["devices"]] == [16, 15]
     assert ready["mismatches"] == []
     assert not any(ready["api_key"] in part for part in ready["command"])
+    assert ready["served_model"] == Path(MODEL).stem
+    assert "share" not in ready
     request = urllib.request.Request(
         f"{ready['url']}/v1/models", headers={"Authorization": f"Bearer {ready['api_key']}"}
     )
@@ -238,3 +240,36 @@ def test_output_into_a_closed_pipe_ends_quietly() -> None:
         error = process.stderr.read()
         process.wait()
     assert b"Traceback" not in error
+
+
+@pytest.mark.engine
+def test_serve_prints_lines_to_copy_on_wish() -> None:
+    command = [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--share"]
+    with subprocess.Popen(
+        [*command, "--json"], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as serve:
+        assert serve.stdout is not None
+        ready = next(e for e in map(json.loads, serve.stdout) if e["event"] in ("ready", "failed"))
+        share = ready["share"]
+        assert set(share) == {"curl", "python", "environment"}
+        answer = subprocess.run(
+            share["curl"], shell=True, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as serve:
+        assert serve.stdout is not None
+        lines = []
+        for line in serve.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    text = "".join(lines)
+    address, key = lines[3].removeprefix("Ready at ").strip().split(" with the key ")
+    assert f"Model name: {Path(MODEL).stem}\n" in text
+    assert f"curl {address}/v1/chat/completions" in text
+    assert f"export OPENAI_API_KEY={key}" in text
+    assert f'api_key="{key}"' in text

@@ -45,6 +45,7 @@ NAMES = [
 ]
 ELSEWHERE = {
     "--json": "it is about what is said",
+    "--share": "so is this, in test_cli_engine_commands",
     "--rpc": "test_cli_remote has the servers it needs",
     "--local-cards": "test_cli_remote",
     "--ray": "test_cli_ray has the cluster it needs",
@@ -56,7 +57,7 @@ SERVE_ONLY = {
     "--attach", "--llama-server", "--ollama", "--vllm", "--ray", "--ray-start", "--rpc",
     "--local-cards", "--port", "--host", "--demo",
 }  # fmt: skip
-_ALL = {"--json", "--ctx"}
+_ALL = {"--json", "--share", "--ctx"}
 _SHARED = _ALL | {"--tensor-split", "--split", "--port", "--gpus"}
 _GGUF = _SHARED | {
     "--ubatch", "--cache-type-k", "--cache-type-v", "--n-gpu-layers", "--flash-attn",
