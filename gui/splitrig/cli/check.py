@@ -10,7 +10,8 @@ from pathlib import Path
 from splitrig.cli.options import detected_rig, rig_devices, stored_settings
 from splitrig.cli.proof import Proof
 from splitrig.cli.serve import stop_on_signals
-from splitrig.cli.serve_news import devices_json
+from splitrig.cli.serve_news import devices_json, note_text
+from splitrig.cli.start_notes import before_start
 from splitrig.cli.table import table
 from splitrig.cli.wanted import lent_devices
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
             rig = detected_rig(cancelled=lambda: bool(stopped))
             request, devices = _request(engines, rig, model_file, stopped)
             plan = make_plan(read_model(model_file), devices, request.plan)
+            notes = before_start(request, rig)
             supervisor.start(request, plan, rig)
             status = _wait_ready(supervisor, stopped)
             findings = _findings(supervisor, rig, stopped)
@@ -71,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
         as_planned and not contradicted and answer.stats.tokens > 0 and after.phase is Phase.STOPPED
     )
     if options.json:
-        print(json.dumps(_as_json(rig, status, answer, findings, good=good), indent=2))
+        print(json.dumps(_as_json(rig, status, answer, (*notes, *findings), good=good), indent=2))
     else:
-        print(_as_text(rig, status, answer, findings, good=good))
+        print(_as_text(rig, status, answer, (*notes, *findings), good=good))
     return 0 if good else 1
 
 
@@ -218,7 +220,7 @@ def _as_text(
         speed,
         "",
         *status.mismatches,
-        *(f"{note.message} {note.detail}".strip() for note in notes),
+        *map(note_text, notes),
         "The devices carry what was planned." if good else "The check failed.",
     ]
     return "\n".join(lines)

@@ -62,7 +62,7 @@ class News:
             _print_json({"event": event, "notes": [asdict(note) for note in notes]})
             return
         for note in notes:
-            print(f"{note.message} {note.detail}".strip(), flush=True)
+            print(note_text(note), flush=True)
 
     def verified(self, findings: Sequence[Note]) -> None:
         """What the cards' own figures say; in words only what the engine has not said itself."""
@@ -80,6 +80,13 @@ class News:
         servers = [server_json(server) for server in chosen.servers]
         costs_json = [asdict(cost) for cost in costs]
         _print_json({"event": "remote", "servers": servers, "costs": costs_json})
+
+
+def note_text(note: Note) -> str:
+    """A note in one line; the details of some say all that their message does."""
+    if note.id in ("environment-replaced", "config-file-hidden", "config-file-read"):
+        return note.detail
+    return f"{note.message} {note.detail}".strip()
 
 
 def _print_json(news: Mapping[str, object]) -> None:

@@ -2,16 +2,29 @@
 
 from collections.abc import Iterable
 
+from splitrig.core.config_files import config_notes
 from splitrig.core.engine import LaunchRequest
+from splitrig.core.environment import environment_note
 from splitrig.core.gpu import Note, Rig, Severity, names_among
 from splitrig.core.orphan import RunRecord
 from splitrig.core.words import listed
+from splitrig.services.engines.environment import found_config_files, notes_for_all
 from splitrig.services.engines.in_use import engines_on
 
 
 def before_start(request: LaunchRequest, rig: Rig) -> tuple[Note, ...]:
-    """Everything of that kind for one start; blocks for some 20 ms."""
-    return tuple(_in_use(request, rig, engines_on(request.gpu_ids)))
+    """Everything of that kind for one start; blocks for some 20 ms.
+
+    Cards that others use, variables that the engine does not get as they are, and files from which
+    it could take options.
+    """
+    replaced, _ = notes_for_all()
+    environment = environment_note(replaced, request.engine)
+    return (
+        *_in_use(request, rig, engines_on(request.gpu_ids)),
+        *([environment] if environment is not None else []),
+        *config_notes(found_config_files(), request.engine),
+    )
 
 
 def _in_use(request: LaunchRequest, rig: Rig, records: Iterable[RunRecord]) -> Iterable[Note]:

@@ -273,3 +273,31 @@ def test_serve_prints_lines_to_copy_on_wish() -> None:
     assert f"curl {address}/v1/chat/completions" in text
     assert f"export OPENAI_API_KEY={key}" in text
     assert f'api_key="{key}"' in text
+
+
+@pytest.mark.engine
+def test_what_was_inherited_and_does_not_reach_the_engine_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "xdg-config" / "llama.cpp" / "config.ini"
+    config.parent.mkdir(parents=True)
+    config.touch()
+    inherited = {"CUDA_VISIBLE_DEVICES": "1", "LLAMA_ARG_CTX_SIZE": "99"}
+    command = [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--json"]
+    with subprocess.Popen(
+        command, env=environment(**inherited), stdout=subprocess.PIPE, text=True
+    ) as serve:
+        assert serve.stdout is not None
+        before = next(e for e in map(json.loads, serve.stdout) if e["event"] in ("before", "ready"))
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    notes = {note["id"]: note for note in before["notes"]}
+    assert set(notes) == {"environment-replaced", "config-file-hidden"}
+    assert (
+        "CUDA_VISIBLE_DEVICES and LLAMA_ARG_CTX_SIZE are set"
+        in (notes["environment-replaced"]["message"])
+    )
+    done = splitrig("check", **inherited)
+    assert (
+        "LLAMA_ARG_CTX_SIZE=99 was set in your environment; SplitRig does not pass" in done.stdout
+    )
+    assert f"{config} holds options for llama.cpp; SplitRig hides it" in done.stdout
+    assert done.returncode == 0
