@@ -395,3 +395,17 @@ def test_what_means_nothing_is_told_before_any_file_is_read(words: list[str], me
         check_options(parse(["serve", "--model", "x", *words]), LLAMA)
     assert caught.value.message.startswith(message)
     assert caught.value.hint
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("name", ["--rpc=127.0.0.1:1", "--local-cards"])
+@pytest.mark.parametrize("kind", [PYTHON, OLLAMA, ATTACHED, VLLM])
+def test_cards_of_other_machines_are_refused_with_what_to_do_instead(
+    kind: EngineKind, name: str
+) -> None:
+    error = refusal(parse(["serve", "--model", "x", name]), kind)
+    assert error is not None
+    if kind is VLLM:
+        assert error.hint.startswith("Use --ray ADDRESS instead")
+    else:
+        assert error.hint.startswith("Take --engine llama.cpp with --rpc")
