@@ -67,6 +67,10 @@ def _env(home: Path, settings: str = "") -> dict[str, str]:
     return env
 
 
+NOTES = ("before", "verified")
+"""Events that are no phase of an engine."""
+
+
 @dataclass(slots=True)
 class Running:
     """A program that was started; it is asked for answers as soon as it is ready.
@@ -88,7 +92,10 @@ class Running:
         """Read what it prints until it ends; blocks."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.told = json.loads(line)
+            news = json.loads(line)
+            if news["event"] in NOTES:
+                continue
+            self.told = news
             self._reach(str(self.told["event"]))
             if self.phase == "ready":
                 threading.Thread(target=self._ask, daemon=True).start()

@@ -76,7 +76,7 @@ def plan_folder(
         fraction=options.gpu_memory_utilization,
         kv_dtype=options.kv_cache_dtype,
         eager=options.enforce_eager,
-        max_num_seqs=wanted.n_parallel if wanted.n_parallel > 1 else None,
+        max_num_seqs=wanted.n_parallel if "--parallel" in options.given else None,
         cluster=cluster,
     )
     return make_vllm_plan(read_hf_model(options.model), cards, asked), asked

@@ -20,7 +20,7 @@ OTHER = "Choose a newer llama-server in Settings, or leave it out."
 
 
 def check_supported(plan: PlanRequest, options: Options) -> None:
-    """Refuse a split mode or cache type that the binary does not list.
+    """Refuse a split mode, a cache type or a shared cache that the binary does not list.
 
     Raises:
         EngineError: It lacks one.
@@ -29,6 +29,8 @@ def check_supported(plan: PlanRequest, options: Options) -> None:
         return
     if problem := missing(plan.split_mode, options.split_modes):
         raise EngineError(problem, "Choose another split mode, or another llama-server.")
+    if plan.kv_unified and options.find("-kvu") is None:
+        raise EngineError("This llama-server cannot let requests share one KV cache.", OTHER)
     types = options.cache_types
     for kind in (plan.cache_type_k, plan.cache_type_v):
         if types and kind not in types:

@@ -56,6 +56,14 @@ def test_some_experts_cannot_be_kept_where_only_all_can() -> None:
     assert raised.value.hint
 
 
+def test_one_cache_for_all_requests_is_not_left_out_in_silence() -> None:
+    shared = PlanRequest(n_parallel=4, kv_unified=True)
+    assert arguments(shared, NEWER) == ()
+    with pytest.raises(EngineError, match="cannot let requests share one KV cache") as raised:
+        arguments(shared, parse_help(BARE))
+    assert raised.value.hint
+
+
 def test_a_draft_model_is_told_to_draft() -> None:
     """Newer builds load it without `--spec-type`, and never ask it."""
     plan = PlanRequest(draft=DRAFT, draft_layers=5)
