@@ -11,7 +11,9 @@ from pathlib import Path
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
+from splitrig.core.errors import EngineError
 from splitrig.core.ollama import follows_ratio
+from splitrig.core.share import is_open
 from splitrig.core.split_mode import LAYER
 from splitrig.core.words import listed
 
@@ -74,6 +76,7 @@ class EngineRules:
         one_cache_type: Keys and values of the KV cache have the same type.
         lends: It can use cards that the processor lends, as on the demo rig.
         no_network: Why it must not be opened to other machines; empty where it may.
+        network_way_out: What to do instead, one sentence.
         no_remote: Why it cannot use cards of other machines over llama.cpp's RPC; empty where it
             can.
         only_on: The one system it runs on, as `sys.platform`; empty for all.
@@ -91,6 +94,7 @@ class EngineRules:
     one_cache_type: bool = False
     lends: bool = True
     no_network: str = ""
+    network_way_out: str = ""
     no_remote: str = ""
     only_on: str = ""
 
@@ -137,6 +141,7 @@ RULES = {
         refusals=_closed(_OLLAMA, *sorted(_OTHER_FOLDED)),
         no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
+        network_way_out="Leave it on this machine, or choose llama.cpp, which takes a key.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
         kind=EngineKind.OLLAMA_ATTACHED,
@@ -160,6 +165,7 @@ RULES = {
         ),
         lends=False,
         no_network="Whoever started this Ollama chose its address.",
+        network_way_out="Set OLLAMA_HOST where it is started.",
     ),
     EngineKind.VLLM: EngineRules(
         kind=EngineKind.VLLM,
@@ -177,6 +183,11 @@ RULES = {
             *_closed(_VLLM, *sorted(FOLDED)),
         ),
         lends=False,
+        # "Do not rely exclusively on --api-key" (docs/usage/security.md): /invocations, /tokenize,
+        # /pause and more answer everybody
+        no_network="vLLM's key guards only some of its paths: everybody on the network could use "
+        "and pause it without one.",
+        network_way_out="Put a reverse proxy before it that passes nothing but /v1.",
         only_on="linux",
     ),
 }
@@ -259,6 +270,20 @@ def mode_refused(rules: EngineRules, mode: str) -> str:
     if mode == LAYER or mode in rules.split_modes:
         return ""
     return f"{rules.name} knows no split mode {mode}, only {listed(rules.split_modes)}."
+
+
+def stay_home(rules: EngineRules, host: str) -> None:
+    """Refuse to open an engine to other machines that is not safe there.
+
+    Args:
+        rules: The engine's.
+        host: Address it is to listen on.
+
+    Raises:
+        EngineError: Others could reach it at this address.
+    """
+    if rules.no_network and is_open(host):
+        raise EngineError(rules.no_network, rules.network_way_out)
 
 
 def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:

@@ -11,7 +11,7 @@ from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
 from splitrig.core.vllm_layout import partition_text
 
 CONTROLLED = {
-    "--host": "who may reach the engine is set under Share",
+    "--host": "its key does not guard all of its paths",
     "--port": "the port is chosen beside it",
     "--uds": "SplitRig speaks to it over a port",
     "--api-key": "SplitRig makes a new key for every start",

@@ -1,5 +1,6 @@
 """Port and network before a start, address and key after it."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_an_engine_without_a_key_stays_off_the_network(page: LaunchPage) -> None
     assert "knows no key" in address.network.accessibleDescription()
     address.show_rules(RULES[EngineKind.LLAMA_CPP])
     assert address.network.isEnabled()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="vLLM runs on Linux only")
+def test_vllm_whose_key_guards_only_a_part_stays_off_the_network(page: LaunchPage) -> None:
+    address = page.editor.address
+    address.network.click()
+    assert page.planner.host == EVERYWHERE
+    page.editor.model.engine.chosen.emit(EngineKind.VLLM)
+    assert not address.network.isEnabled()
+    assert page.planner.host == LOOPBACK
+    words = address.network.accessibleDescription()
+    assert "guards only some of its paths" in words
+    assert "reverse proxy" in words
 
 
 def test_the_key_is_hidden_until_it_is_asked_for(popup: SharePopup) -> None:

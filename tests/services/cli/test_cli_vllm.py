@@ -74,6 +74,15 @@ def test_without_a_card_it_is_not_started(model: Path, tmp_path: Path) -> None:
     assert "vLLM needs a real card" in done.stderr
 
 
+def test_it_is_not_opened_to_the_network(model: Path) -> None:
+    command = ("serve", "--engine", "vllm", "--model", str(model), "--host", "0.0.0.0")
+    done = splitrig(*command, "--ray", "127.0.0.1", "--ray-start", "2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("vLLM's key guards only some of its paths")
+    assert "Put a reverse proxy before it" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.fixture
 def serving(model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`splitrig serve` with the fake vLLM beside a 4090 and a 3080."""

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import urllib.request
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -234,6 +235,17 @@ def test_a_vllm_that_was_not_asked_for_a_layout_makes_one_stage_a_card(rig: Vllm
     watched.start(request, started.plan.as_plan())
     status = watched.wait(Phase.READY)
     assert "VLLM_PP_LAYER_PARTITION=24,8" in status.command
+
+
+def test_it_is_not_opened_to_the_network(rig: VllmRig) -> None:
+    started = rig.prepare()
+    watched = started.watched
+    watched.start(replace(started.request, host="0.0.0.0"), started.plan.as_plan())
+    status = failed(watched)
+    assert status.failure is not None
+    assert status.failure.message.startswith("vLLM's key guards only some of its paths")
+    assert "reverse proxy" in status.failure.hint
+    assert status.pid is None
 
 
 def engine(rig: VllmRig) -> Vllm:

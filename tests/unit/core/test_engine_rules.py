@@ -15,10 +15,13 @@ from splitrig.core.engine_rules import (
     reads,
     refused,
     rules_of,
+    stay_home,
     version_of,
     why_not_here,
 )
+from splitrig.core.errors import EngineError
 from splitrig.core.plan import PlanRequest
+from splitrig.core.share import EVERYWHERE, LOOPBACK
 
 GGUF = Path("model.gguf")
 FOLDER = Path("Qwen3-8B")
@@ -61,6 +64,25 @@ def test_versions_are_read_and_nonsense_is_none() -> None:
     assert version_of("v0.32.15") == (0, 32, 15)
     assert version_of(" 0.11.0+cpu") == (0, 11, 0)
     assert version_of("b10068") is None
+
+
+@pytest.mark.parametrize("kind", list(EngineKind))
+def test_an_engine_whose_key_does_not_guard_all_of_it_stays_home(kind: EngineKind) -> None:
+    rules = RULES[kind]
+    for own in (LOOPBACK, "127.0.0.2", "localhost"):
+        stay_home(rules, own)
+    closed = kind in (EngineKind.OLLAMA, EngineKind.OLLAMA_ATTACHED, EngineKind.VLLM)
+    assert bool(rules.no_network) == bool(rules.network_way_out) == closed
+    for other in (EVERYWHERE, "192.168.1.5"):
+        if not closed:
+            stay_home(rules, other)
+            continue
+        with pytest.raises(EngineError) as refusal:
+            stay_home(rules, other)
+        assert (refusal.value.message, refusal.value.hint) == (
+            rules.no_network,
+            rules.network_way_out,
+        )
 
 
 def test_vllm_is_for_linux() -> None:

@@ -27,7 +27,7 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
-from splitrig.core.engine_rules import refused, rules_of
+from splitrig.core.engine_rules import refused, rules_of, stay_home
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.log_chatter import Chatter
@@ -402,12 +402,14 @@ class Supervisor:
 
 
 def _check_taken(request: LaunchRequest, build: str | None) -> None:
-    """Refuse what the engine would leave out in silence.
+    """Refuse what the engine would leave out in silence, and to open it where it is not safe.
 
     Raises:
         EngineError: It cannot do something that is asked.
     """
-    if why := refused(rules_of(request.engine, build), request):
+    rules = rules_of(request.engine, build)
+    stay_home(rules, request.host)
+    if why := refused(rules, request):
         raise EngineError(why, "Choose llama.cpp for it, or leave it out.")
 
 

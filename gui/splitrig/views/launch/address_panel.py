@@ -79,8 +79,8 @@ class AddressPanel(Panel):
         self._port.setValue(port)
 
     def show_rules(self, rules: EngineRules) -> None:
-        """Close the network for an engine without a key."""
-        self._refusal = rules.no_network
+        """Close the network for an engine whose key does not guard all of it."""
+        self._refusal = f"{rules.no_network} {rules.network_way_out}".strip()
         self.network.setEnabled(not self._refusal)
         self._port.setEnabled(rules.picks_cards)
         if self._refusal:
