@@ -123,6 +123,14 @@ def folder_json(plan: VllmPlan) -> dict[str, Any]:
         "engine": EngineKind.VLLM.value,
         "tensor_parallel_size": plan.layout.tp,
         "pipeline_parallel_size": plan.layout.pp,
+        "layouts": [
+            {
+                "tensor_parallel_size": layout.tp,
+                "pipeline_parallel_size": layout.pp,
+                "refused": layout.reason or None,
+            }
+            for layout in plan.layouts
+        ],
         "layers_per_stage": list(plan.layers),
         "gpu_memory_utilization": plan.fraction,
         "kv_tokens": plan.kv_tokens,

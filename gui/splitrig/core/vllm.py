@@ -157,6 +157,7 @@ class VllmPlan:
 
     Attributes:
         layout: Tensor × pipeline parallel.
+        layouts: Every way to use these cards, with the reason where one cannot be.
         layers: Blocks of each stage.
         fraction: `--gpu-memory-utilization`.
         fraction_reason: Where that number comes from, one sentence.
@@ -169,6 +170,7 @@ class VllmPlan:
     """
 
     layout: Layout
+    layouts: tuple[Layout, ...] = ()
     layers: tuple[int, ...]
     fraction: float
     fraction_reason: str

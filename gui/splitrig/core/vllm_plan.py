@@ -111,6 +111,7 @@ def _plan(
     fits = tokens >= n_ctx and all(plan.free_bytes >= 0 for plan in plans)
     return VllmPlan(
         layout=layout,
+        layouts=layouts(config, len(cards)),
         layers=layers,
         fraction=fraction,
         fraction_reason=reason,
@@ -329,6 +330,8 @@ def _notes(
                 "some of them twice."
             )
     if layout.pp > 1:
+        if reason := refusal(config, len(plans), 1):
+            notes.append(f"{reason} Here it is a {layout.words}.")
         unused = sum(plan.stranded_bytes for plan in plans)
         if layout.tp == 1 and unused >= GIB // 2:
             notes.append(

@@ -66,6 +66,22 @@ def test_what_vllm_refuses(model: Path) -> None:
     assert "has no config.json" in done.stderr
 
 
+def test_why_there_is_only_a_pipeline_is_told(model: Path) -> None:
+    cards = ("--free-mib", "23000,23000,23000")
+    why = "32 heads cannot be shared by 3 cards; 2 or 4 can, or use pipeline."
+    plan = planned(model, *cards)
+    assert f"{why} Here it is a pipeline of 3 cards." in plan["notes"]
+    assert plan["layouts"] == [
+        {"tensor_parallel_size": 3, "pipeline_parallel_size": 1, "refused": why},
+        {"tensor_parallel_size": 1, "pipeline_parallel_size": 3, "refused": None},
+    ]
+    done = splitrig("plan", "--model", str(model), *cards)
+    assert why in done.stdout
+    two = planned(model, "--free-mib", "23000,9000")
+    assert [layout["refused"] for layout in two["layouts"]] == [None, None]
+    assert not any("cannot be shared" in note for note in two["notes"])
+
+
 def test_without_a_card_it_is_not_started(model: Path, tmp_path: Path) -> None:
     env = fake_nvml.environment(tmp_path / "nvml", fake_nvml.DRIVER_ABSENT)
     vllm = make_environment(tmp_path / "env")

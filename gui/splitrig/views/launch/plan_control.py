@@ -14,6 +14,7 @@ from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.gpu import Note, Rig
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
+from splitrig.core.vllm_layout import Layout
 from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
@@ -77,6 +78,7 @@ class PlanControl(QObject):
         editor.split.auto_wanted.connect(self._on_auto)
         editor.split.even_wanted.connect(self._on_even)
         editor.split.handle_changed.connect(self._on_handle)
+        editor.split.layout_wanted.connect(self._on_layout)
         editor.knobs.changed.connect(self._on_knobs)
         editor.address.changed.connect(self._on_address)
         editor.plan.fix_chosen.connect(self._on_fix)
@@ -125,6 +127,11 @@ class PlanControl(QObject):
     @Slot()
     def _on_even(self) -> None:
         self._planner.set_even()
+        self.replan()
+
+    @Slot(object)
+    def _on_layout(self, layout: Layout | None) -> None:
+        self._planner.vllm.wanted = layout
         self.replan()
 
     @Slot()
@@ -177,14 +184,9 @@ class PlanControl(QObject):
         self._editor.knobs.more.show_choices(planner.split_choices)
         self._editor.knobs.more.show_checked(planner.extra)
         self._editor.split.show_cards(used)
-        self._editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
         self._editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
-        if planner.vllm_plan is not None:
-            layout = planner.vllm_plan.layout
-            layers = [card.n_layer for card in planner.vllm_plan.cards]
-            within = layout.tp > 1 and layout.pp == 1
-            self._editor.split.show_layout(layout.words, layers, within=within)
+        self._show_split()
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
@@ -196,6 +198,17 @@ class PlanControl(QObject):
         self._show_fit()
         self.planned.emit()
         self._settle.start()
+
+    def _show_split(self) -> None:
+        """The shares, and what vLLM makes of them."""
+        planner, panel = self._planner, self._editor.split
+        picked, made = planner.vllm.layout, planner.vllm_plan
+        equal = picked is not None and picked.pp == 1
+        panel.show_split(planner.shares, planner.n_slots, auto=planner.auto, equal=equal)
+        taken = made.layout if made is not None else None
+        panel.layouts.show_layouts(planner.vllm.layouts, picked, taken)
+        if made is not None:
+            panel.show_layout(made.layout, [card.n_layer for card in made.cards])
 
     def _show_fit(self) -> None:
         """Ask where the current handle may stand; free while only that handle moves."""

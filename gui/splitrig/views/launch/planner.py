@@ -14,7 +14,7 @@ from splitrig.core.engine_rules import (
     rules_of,
     why_not_here,
 )
-from splitrig.core.errors import EngineError, SplitError, SplitRigError
+from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments, check_line
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
@@ -29,13 +29,13 @@ from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import counts_for_split
 from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
-from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
-from splitrig.core.vllm_plan import make_vllm_plan
+from splitrig.core.vllm import VllmOptions, VllmPlan
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 from splitrig.views.launch.shares import Shares
+from splitrig.views.launch.vllm_choice import VllmChoice
 
 DEFAULT_CTX = 4096
 
@@ -79,7 +79,7 @@ class Planner:
         model: The GGUF file that is to be loaded.
         model_name: What Ollama calls it, if it is one of its models.
         folder: The Hugging Face folder that is to be loaded instead.
-        vllm_plan: The plan for that folder, as far as there is one.
+        vllm: How vLLM is to lay that folder on the cards, and its plan.
         knobs: The settings below the split.
         port: Wanted TCP port; 0 for a free one.
         host: Address to listen on.
@@ -96,8 +96,7 @@ class Planner:
         self.model: Model | None = None
         self.model_name = ""
         self.folder: HfModel | None = None
-        self.vllm_plan: VllmPlan | None = None
-        self._refusal = ""
+        self.vllm = VllmChoice()
         self.knobs = Knobs()
         self.port, self.host = 0, LOOPBACK
         self.engine = EngineKind.LLAMA_CPP
@@ -281,7 +280,8 @@ class Planner:
 
     def plan(self) -> Plan | None:
         """Where everything goes; `None` without a model or a card."""
-        self.vllm_plan, self._refusal = None, ""
+        ours = self.folder if self.engine is EngineKind.VLLM else None
+        self.vllm.look(ours, len(self.devices))
         if self.folder is not None:
             return self._plan_folder(self.folder) if self.devices else None
         if self.model is not None and not self.rules.picks_cards:
@@ -382,7 +382,7 @@ class Planner:
             stored = bool(self.model_name)
             wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
         error = self.engine_error.message if self.engine_error is not None else ""
-        wrong = wrong or error or self._refusal or self._remote_obstacle
+        wrong = wrong or error or self.vllm.refusal or self._remote_obstacle
         return wrong or self._unfit_knob()
 
     def _unfit_knob(self) -> str:
@@ -428,34 +428,29 @@ class Planner:
         self.model, self.model_name, self.folder = None, "", model
 
     def vllm_options(self) -> VllmOptions:
-        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it."""
+        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it.
+
+        Unless another layout was picked.
+        """
         cards = len(self.devices)
-        pipeline = not self.auto and cards > 1
+        tp, pp = self.vllm.sizes(cards, own_split=not self.auto)
         return VllmOptions(
-            tp=1 if pipeline else None,
-            pp=cards if pipeline else None,
-            split=self.shares if pipeline else None,
+            tp=tp,
+            pp=pp,
+            split=self.shares if not self.auto and cards > 1 else None,
             n_ctx=self.knobs.n_ctx,
             max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
             cluster=self.ray.joined(cards),
         )
 
     def _plan_folder(self, model: HfModel) -> Plan | None:
-        cards = [
-            VllmCard(
-                name=device.name,
-                id=device.id,
-                free_bytes=device.free_bytes,
-                total_bytes=device.total_bytes or device.free_bytes,
-            )
-            for device in self.devices
-        ]
-        try:
-            self.vllm_plan = make_vllm_plan(model, cards, self.vllm_options())
-        except SplitError as error:
-            self._refusal = f"{error.message} {error.hint}".strip()
-            return None
-        return self.vllm_plan.as_plan()
+        plan = self.vllm.make_plan(model, self.devices, self.vllm_options())
+        return plan.as_plan() if plan is not None else None
+
+    @property
+    def vllm_plan(self) -> VllmPlan | None:
+        """The plan for a folder, as far as there is one."""
+        return self.vllm.plan
 
     def _folder_request(self, model: HfModel) -> LaunchRequest | None:
         plan = self.vllm_plan

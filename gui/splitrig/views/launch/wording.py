@@ -115,7 +115,7 @@ def vllm_remarks(plan: VllmPlan) -> list[Note]:
             detail=plan.fraction_reason,
         )
     ]
-    if plan.stranded_bytes >= GIB:
+    if plan.layout.tp > 1 and plan.stranded_bytes >= GIB:
         cards = [
             f"{card.name} {number_text(card.stranded_bytes / GIB, 1)} GiB"
             for card in plan.cards
@@ -127,7 +127,7 @@ def vllm_remarks(plan: VllmPlan) -> list[Note]:
                 severity=Severity.WARNING,
                 message=f"{number_text(plan.stranded_bytes / GIB, 1)} GiB stay unused.",
                 detail=f"Every card takes as much as the smallest: {', '.join(cards)}. "
-                "A pipeline (move the handle) gives each card layers by its size.",
+                "A pipeline (see Layout) gives each card layers by its size.",
             )
         )
     found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]

@@ -1,0 +1,75 @@
+"""How vLLM is to lay a folder on the cards, and its plan for it; knows no widgets."""
+
+from collections.abc import Sequence
+
+from splitrig.core.errors import SplitError
+from splitrig.core.hf_model import HfModel
+from splitrig.core.plan import PlanDevice
+from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm_layout import Layout, layouts
+from splitrig.core.vllm_plan import make_vllm_plan
+
+
+class VllmChoice:
+    """The layout the user picked, and what was planned last.
+
+    Attributes:
+        wanted: The layout picked; `None` leaves it to the plan. It is kept while other cards or
+            another model do not allow it.
+        plan: The plan; `None` where there is none.
+        refusal: Why there is none, in sentences; empty where nothing was refused.
+        layouts: Every way to use the cards; empty with one card, and where vLLM does not load.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: Layout | None = None
+        self.plan: VllmPlan | None = None
+        self.refusal = ""
+        self.layouts: tuple[Layout, ...] = ()
+
+    def look(self, model: HfModel | None, n_cards: int) -> None:
+        """Something else is to be planned.
+
+        Args:
+            model: The folder that vLLM is to load; `None` for anything else.
+            n_cards: Cards that take part.
+        """
+        self.plan, self.refusal = None, ""
+        self.layouts = ()
+        if model is not None and n_cards > 1:
+            self.layouts = layouts(model.config, n_cards)
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout picked, where these cards and this model allow it."""
+        return self.wanted if self.wanted in self.layouts else None
+
+    def sizes(self, n_cards: int, *, own_split: bool) -> tuple[int, int] | tuple[None, None]:
+        """Tensor × pipeline parallel; both `None` where the plan is to choose.
+
+        Args:
+            n_cards: Cards that take part.
+            own_split: The user has set shares, which only a pipeline can follow.
+        """
+        if (picked := self.layout) is not None:
+            return picked.tp, picked.pp
+        return (1, n_cards) if own_split and n_cards > 1 else (None, None)
+
+    def make_plan(
+        self, model: HfModel, devices: Sequence[PlanDevice], options: VllmOptions
+    ) -> VllmPlan | None:
+        """Plan a folder for these cards; where that cannot be, `refusal` says why."""
+        cards = [
+            VllmCard(
+                name=device.name,
+                id=device.id,
+                free_bytes=device.free_bytes,
+                total_bytes=device.total_bytes or device.free_bytes,
+            )
+            for device in devices
+        ]
+        try:
+            self.plan = make_vllm_plan(model, cards, options)
+        except SplitError as error:
+            self.refusal = f"{error.message} {error.hint}".strip()
+        return self.plan
