@@ -119,8 +119,7 @@ def join_ray(
     cluster = settled(cluster, state)
     _check_own(cluster, state, len(own))
     devices = (*own, *_far_devices(state, cluster, own))
-    others = state.others(cluster.host_ip)
-    return devices, replace(cluster, n_nodes=1 + len(others), n_cards=len(devices))
+    return devices, replace(cluster, n_cards=len(devices))
 
 
 def _names(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from splitrig.core.errors import EngineError
 from splitrig.core.share import LOOPBACK
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import VllmOptions
 from splitrig.core.vllm_layout import partition_text
 
 CONTROLLED = {
@@ -24,7 +24,7 @@ CONTROLLED = {
     "--grpc": "SplitRig speaks HTTP",
     "--headless": "SplitRig asks it for its health",
     "--model": "the model is chosen above",
-    "--served-model-name": "the name is set beside it",
+    "--served-model-name": "SplitRig asks for the model by the name of its folder",
     "--tensor-parallel-size": "the layout is set with the cards",
     "--pipeline-parallel-size": "the layout is set with the cards",
     "--data-parallel-size": "every copy is an engine of its own here",
@@ -38,7 +38,7 @@ CONTROLLED = {
     "--max-model-len": "the context is set beside it",
     "--kv-cache-dtype": "the type of the KV cache is set beside it",
     "--dtype": "the type of the weights is set beside it",
-    "--quantization": "the quantisation is set beside it",
+    "--quantization": "the weights are planned as they lie in the folder",
     "--enforce-eager": "captured graphs are set beside it",
     "--max-num-seqs": "the number of requests is set beside it",
     "--disable-log-stats": "the graphs need its figures",
@@ -105,6 +105,7 @@ def serve_arguments(
     model: Path,
     options: VllmOptions,
     *,
+    extra: Sequence[str] = (),
     port: int,
     served_name: str,
     flags: Collection[str],
@@ -115,15 +116,16 @@ def serve_arguments(
     Args:
         model: The model's folder.
         options: What is wanted.
+        extra: Further arguments, as typed.
         port: TCP port.
         served_name: What requests name the model.
         flags: Options this vLLM has; empty where that could not be read.
         host: Address to listen on.
 
     Raises:
-        EngineError: An extra argument is refused, or this vLLM lacks an option that is needed.
+        EngineError: An extra argument is refused.
     """
-    check_extra(options.extra, flags)
+    check_extra(extra, flags)
     # absolute: a name that begins with a dash would be taken for an option
     arguments = ["serve", str(model.absolute()), "--host", host, "--port", str(port)]
     arguments += ["--served-model-name", served_name]
@@ -137,8 +139,6 @@ def serve_arguments(
     arguments += ["--dtype", options.dtype]
     if options.kv_dtype != "auto":
         arguments += ["--kv-cache-dtype", options.kv_dtype]
-    if options.quantization:
-        arguments += ["--quantization", options.quantization]
     if options.eager:
         arguments += ["--enforce-eager"]
     if options.max_num_seqs is not None:
@@ -146,57 +146,10 @@ def serve_arguments(
     if "--disable-access-log-for-endpoints" in flags:
         arguments += ["--disable-access-log-for-endpoints", QUIET]
     if options.cluster is not None:
-        arguments += cluster_arguments(options.cluster, flags)
+        arguments += ["--distributed-executor-backend", "ray"]
     elif tp * pp > 1:
         arguments += ["--distributed-executor-backend", "mp"]
-    return [*arguments, *options.extra]
-
-
-def cluster_arguments(cluster: Cluster, flags: Collection[str], rank: int = 0) -> list[str]:
-    """What joins several machines, for the machine number `rank`.
-
-    Raises:
-        EngineError: This vLLM cannot join machines without Ray.
-    """
-    if cluster.kind is ClusterKind.RAY:
-        return ["--distributed-executor-backend", "ray"]
-    if flags and "--nnodes" not in flags:
-        raise EngineError(
-            "This vLLM joins several machines only through Ray.",
-            "Choose Ray, or install a newer vLLM on every machine.",
-        )
-    joined = ["--nnodes", str(cluster.n_nodes), "--node-rank", str(rank)]
-    joined += ["--master-addr", cluster.host_ip]
-    if cluster.port:
-        joined += ["--master-port", str(cluster.port)]
-    return joined if rank == 0 else [*joined, "--headless"]
-
-
-def node_command(arguments: Sequence[str], cluster: Cluster, rank: int) -> tuple[str, ...]:
-    """The command for another machine, for copying: the same, with its own number.
-
-    What only the machine with the API needs is left out.
-
-    Args:
-        arguments: As `serve_arguments` makes them for machine 0.
-        cluster: The machines.
-        rank: The machine's number, from 1.
-    """
-    only_here = {"--host", "--port", "--served-model-name", "--allowed-origins",
-                 "--disable-access-log-for-endpoints"}  # fmt: skip
-    mine = cluster_arguments(cluster, ())
-    kept: list[str] = []
-    skip = 0
-    for word in arguments:
-        if skip:
-            skip -= 1
-        elif word in only_here:
-            skip = 1
-        else:
-            kept.append(word)
-    start = next(i for i in range(len(kept)) if kept[i : i + len(mine)] == mine)
-    kept[start : start + len(mine)] = cluster_arguments(cluster, (), rank)
-    return ("vllm", *kept)
+    return [*arguments, *extra]
 
 
 def serve_environment(
@@ -222,13 +175,13 @@ def serve_environment(
     }
     numbers = ",".join(number_of(name) for name in devices)
     cluster = options.cluster
-    if devices and (cluster is None or cluster.kind is ClusterKind.NODES):
+    if devices and cluster is None:
         # a Ray cluster hands out its cards itself
         env["HIP_VISIBLE_DEVICES" if is_amd(devices) else "CUDA_VISIBLE_DEVICES"] = numbers
     if options.layers is not None and (options.pp or 1) > 1:
         env["VLLM_PP_LAYER_PARTITION"] = partition_text(options.layers)
     env["VLLM_HOST_IP"] = "127.0.0.1" if cluster is None else cluster.host_ip
-    if cluster is not None and cluster.kind is ClusterKind.RAY:
+    if cluster is not None:
         env["RAY_ADDRESS"] = f"{cluster.host_ip}:{cluster.port}"
     if key is not None:
         env["VLLM_API_KEY"] = key

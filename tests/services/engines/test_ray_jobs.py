@@ -12,7 +12,7 @@ from tests.support.fake_vllm import make_environment
 
 from splitrig.core.engine import Phase
 from splitrig.core.ray import RayNode
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.ray_jobs import RayJobs, RayNews
 from splitrig.services.engines.vllm_program import find_vllm
@@ -60,7 +60,7 @@ def port() -> Iterator[int]:
 
 
 def cluster(port: int) -> Cluster:
-    return Cluster(kind=ClusterKind.RAY, host_ip="127.0.0.1", port=port)
+    return Cluster(host_ip="127.0.0.1", port=port)
 
 
 def test_a_cluster_is_looked_at(setup: Setup, port: int) -> None:

@@ -18,7 +18,7 @@ from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.metrics import rates, read_counts
 from splitrig.core.plan import PlanRequest
 from splitrig.core.units import GIB
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.engine import Order
 from splitrig.services.engines.vllm import Vllm
 from splitrig.services.engines.vllm_program import find_vllm
@@ -287,7 +287,7 @@ def order(rig: VllmRig, names: tuple[str, ...] | None, options: VllmOptions) -> 
         (("CUDA0", "CUDA1"), VllmOptions(tp=2, pp=2), "2 × 2 cards are 4, but 2 are chosen"),
         (
             ("CUDA0",),
-            VllmOptions(cluster=Cluster(kind=ClusterKind.RAY, host_ip="10.0.0.1", port=1)),
+            VllmOptions(cluster=Cluster(host_ip="10.0.0.1", port=1)),
             "Several machines need Ray",
         ),
     ],

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
@@ -148,13 +149,7 @@ class RayHead:
         if program.capabilities(cancelled).ray is None:
             raise EngineError("Ray is not installed beside vLLM.", INSTALL)
         port = cluster.port or free_port()
-        self.cluster = Cluster(
-            kind=cluster.kind,
-            host_ip=cluster.host_ip,
-            port=port,
-            n_nodes=cluster.n_nodes,
-            n_cards=cluster.n_cards,
-        )
+        self.cluster = replace(cluster, port=port)
         command = [str(program.python), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += [f"--node-ip-address={cluster.host_ip}", f"--port={port}"]
         command += ["--include-dashboard=false", "--disable-usage-stats"]
