@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 from splitrig.cli.options import detected_rig, rig_devices, stored_settings
-from splitrig.cli.serve import devices_json, lent_devices, stop_on_signals
+from splitrig.cli.serve import stop_on_signals
+from splitrig.cli.serve_news import devices_json
 from splitrig.cli.table import table
+from splitrig.cli.wanted import lent_devices
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.devices import DeviceMap
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase

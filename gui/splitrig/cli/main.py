@@ -11,6 +11,8 @@ from typing import NoReturn
 from splitrig import __version__
 from splitrig.cli import check, doctor, engines, gpus, lend, orphans, plan, remote, serve
 from splitrig.cli.extra import parted
+from splitrig.cli.options import joined_split
+from splitrig.cli.taken import given
 from splitrig.core.errors import SplitRigError
 
 COMMANDS = (gpus, plan, serve, check, engines, remote, lend, doctor, orphans)
@@ -48,11 +50,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for module in COMMANDS:
         module.add_parser(commands)
     ours, extra = parted(arguments)
+    ours = joined_split(ours)
     try:
         options = parser.parse_args(ours)
         if extra and options.command not in WITH_EXTRA:
             parser.error(f"only {' and '.join(WITH_EXTRA)} take arguments behind --")
-        options.extra = extra
+        options.extra, options.given = extra, given(ours)
         return options  # noqa: TRY300 - an error above is told below
     except UsageError as error:
         _tell(error, as_json="--json" in arguments, command=next(iter(arguments), ""))

@@ -37,11 +37,6 @@ def chosen_kind(options: argparse.Namespace) -> EngineKind:
         raise EngineError(
             f"--attach is for an Ollama that runs already, not for {kind}.", "Add --engine ollama."
         )
-    if options.tensor_split is not None or options.rpc is not None:
-        raise EngineError(
-            "An Ollama that runs already divides models by itself; no split can be set.",
-            "Leave --attach out: SplitRig then starts an Ollama of its own, with the split.",
-        )
     return EngineKind.OLLAMA_ATTACHED
 
 

@@ -25,6 +25,7 @@ from splitrig.services.store.resources import resource
 from splitrig.services.store.settings import SettingsStore
 from splitrig.services.telemetry.sampler import default_sources, read_rig
 
+SPLIT_NAMES = ("--tensor-split", "--split")
 MOST_MIB = 2**24
 """16 TiB: what an imagined card may have free at most."""
 
@@ -44,6 +45,20 @@ def whole(low: int, high: int) -> "argparse._ActionType":
     return read
 
 
+def joined_split(words: Sequence[str]) -> list[str]:
+    """A split that begins with a minus joined to its option, as argparse takes it for another one.
+
+    So that what is wrong with it is told, not that it is missing.
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in SPLIT_NAMES and word[:1] == "-" and word[:2] != "--":
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """The knobs that decide where the bytes go, named as llama-server names them."""
     parser.add_argument(
@@ -53,7 +68,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a GGUF file, the name of a model in Ollama, or for vLLM a folder",
     )
-    parser.add_argument("--tensor-split", metavar="3,1", help="share of each card")
+    parser.add_argument(*SPLIT_NAMES, metavar="3,1", help="share of each card")
     parser.add_argument("--ctx", type=whole(0, 2**24), default=4096, metavar="N",
                         help="context, tokens; 0: the model's own")  # fmt: skip
     parser.add_argument("--ubatch", type=whole(1, 2**20), default=512, metavar="N")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.cli.extra import HELP as EXTRA_HELP
-from splitrig.cli.extra import check_taken, checked
+from splitrig.cli.extra import checked
 from splitrig.cli.options import (
     add_plan_options,
     check_mode,
@@ -20,6 +20,7 @@ from splitrig.cli.options import (
     with_companions,
 )
 from splitrig.cli.table import table
+from splitrig.cli.taken import check_options
 from splitrig.cli.vllm_options import add_vllm_options, folder_json, folder_text, plan_folder
 from splitrig.core.engine import EngineKind
 from splitrig.core.errors import SplitRigError
@@ -47,7 +48,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan; 0 also when it does not fit, for the question was answered."""
-    model = None if options.model.is_dir() else read_model(options.model)
+    is_folder = options.model.is_dir()
+    check_options(options, EngineKind.VLLM if is_folder else EngineKind.LLAMA_CPP)
+    model = None if is_folder else read_model(options.model)
     devices, bandwidths = _devices(options)
     if options.no_overhead:
         devices = tuple(replace(device, overhead_bytes=0) for device in devices)
@@ -57,7 +60,6 @@ def run(options: argparse.Namespace) -> int:
             "Give free memory with --free-mib 24000,10000 or a rig with --rig FILE.",
         )
     if model is None:
-        check_taken(options, EngineKind.VLLM)
         _print_folder(options, devices)
         return 0
     extra = _checked(options.extra)

@@ -52,20 +52,14 @@ def add_ray_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_ray(options: argparse.Namespace, kind: EngineKind) -> None:
-    """Refuse the options where they mean nothing, before any file is read.
+def check_ray(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before any file is read.
 
     Raises:
-        EngineError: The engine is another one, or one option lacks the other.
+        EngineError: One lacks the other, or the address is none.
     """
     if options.ray is None and options.ray_start is None:
         return
-    if kind is not EngineKind.VLLM:
-        name = "--ray" if options.ray is not None else "--ray-start"
-        way_out = "Add --engine vllm, or leave it out"
-        if kind is EngineKind.LLAMA_CPP:
-            way_out += "; llama.cpp reaches other machines with --rpc"
-        raise EngineError(f"{name} is for vLLM, not for {kind}.", f"{way_out}.")
     if options.ray is None:
         raise EngineError(
             "--ray-start does not say at which address.",

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from ctypes import c_float
+from decimal import Decimal
 
 from splitrig.core.errors import SplitError
 from splitrig.core.layer_map import layer_counts, layer_devices
@@ -22,11 +23,7 @@ def parse_split(text: str, n_cards: int) -> tuple[float, ...]:
     Raises:
         SplitError: A number is missing, too many, negative or no number; or all are 0.
     """
-    # a comma between digits separates; '12,4 : 7,6' is not guessed at but counted as four
-    parts = _parts(text)
-    if not parts:
-        raise SplitError("The split is empty.", _WAY_OUT)
-    shares = tuple(_share(part) for part in parts)
+    shares = read_shares(text)
     if n_cards > MOST_CARDS:
         raise SplitError(
             f"llama.cpp splits over at most {MOST_CARDS} cards, not {n_cards}.",
@@ -47,13 +44,17 @@ def parse_split(text: str, n_cards: int) -> tuple[float, ...]:
     return shares
 
 
-def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"[\s,:;/]+", text) if part]
+def read_shares(text: str) -> tuple[float, ...]:
+    """Read a split before it is known for how many cards it is.
 
-
-def count_shares(text: str) -> int:
-    """How many shares a text has, whatever they are."""
-    return len(_parts(text))
+    Raises:
+        SplitError: It is empty, or a share is negative, too large or no number.
+    """
+    # a comma between digits separates; '12,4 : 7,6' is not guessed at but counted as four
+    parts = [part for part in re.split(r"[\s,:;/]+", text) if part]
+    if not parts:
+        raise SplitError("The split is empty.", _WAY_OUT)
+    return tuple(_share(part) for part in parts)
 
 
 def check_split(shares: Sequence[float]) -> None:
@@ -79,10 +80,10 @@ def _share(part: str) -> float:
         raise SplitError(f"'{part}' is not a number.", _WAY_OUT) from None
     if math.isnan(share):
         raise SplitError(f"'{part}' is not a number.", _WAY_OUT)
-    if abs(share) > MOST_SHARE:
-        raise SplitError(f"'{part}' is too large for a share.", _WAY_OUT)
     if share < 0:
         raise SplitError(f"A share of {part} is not possible.", _WAY_OUT)
+    if share > MOST_SHARE:
+        raise SplitError(f"'{part}' is too large for a share.", _WAY_OUT)
     return share
 
 
@@ -92,13 +93,26 @@ def _ordinal(index: int) -> str:
 
 def split_text(shares: Sequence[float]) -> str:
     """Shares as shown: `12.4 : 7.6`; shares in bytes are shown in GiB."""
-    unit = GIB if max(shares, default=0) >= 1e6 else 1
-    return " : ".join(f"{share / unit:.4g}" for share in shares)
+    return " : ".join(f"{share:.4g}" for share in _in_gib(shares))
+
+
+def split_words(shares: Sequence[float]) -> tuple[str, ...]:
+    """Shares as llama.cpp takes them: `12.4` and `7.6`, short, but exact in 32-bit floats.
+
+    Those in bytes become GiB: a power of two changes no ratio, and none is written as `2.48e+10`.
+    """
+    return tuple(f"{Decimal(f'{share:.9g}'):f}" for share in _in_gib(shares))
 
 
 def split_argument(shares: Sequence[float]) -> str:
-    """Shares as llama.cpp takes them: `12.4,7.6`, short, but exact in 32-bit floats."""
-    return ",".join(f"{share:.9g}" for share in shares)
+    """The same with commas between them, as llama-server takes them."""
+    return ",".join(split_words(shares))
+
+
+def _in_gib(shares: Sequence[float]) -> tuple[float, ...]:
+    """Shares that are bytes as GiB, others as they are."""
+    unit = GIB if max(shares, default=0) > MOST_SHARE else 1
+    return tuple(share / unit for share in shares)
 
 
 def even_split(n_cards: int) -> tuple[float, ...]:

@@ -142,14 +142,22 @@ def test_a_split_that_the_cards_do_not_allow_is_told_before_anything_starts() ->
 @pytest.mark.parametrize(
     ("engine", "arguments", "words"),
     [
-        ("llama-cpp-python", ("--", "--alias", "x"), "Extra arguments: The server of llama-cpp"),
-        ("llama-cpp-python", ("--mmproj", "no.gguf"), "Projector: The server of llama-cpp"),
+        (
+            "llama-cpp-python",
+            ("--", "--alias", "x"),
+            "What stands behind -- is not taken by llama-cpp-python: the server",
+        ),
+        (
+            "llama-cpp-python",
+            ("--mmproj", "no.gguf"),
+            "--mmproj is not taken by llama-cpp-python: the server of",
+        ),
         (
             "ollama",
             ("--split-mode", "tensor"),
             "Ollama knows no split mode tensor, only layer and none",
         ),
-        ("vllm", ("--cpu-moe",), "Experts on the processor: vLLM has no such setting"),
+        ("vllm", ("--cpu-moe",), "--cpu-moe is not taken by vLLM: vLLM has no such setting."),
     ],
 )
 def test_what_an_engine_would_leave_out_is_refused(
@@ -163,4 +171,4 @@ def test_what_an_engine_would_leave_out_is_refused(
 def test_a_folder_takes_nothing_that_only_llama_cpp_has(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "Llama-8B")
     said = sentence("--model-draft", MODEL, model=str(folder))
-    assert "Draft model: vLLM has no such setting." in said
+    assert "--model-draft is not taken by vLLM: vLLM has no such setting." in said

@@ -109,7 +109,10 @@ def test_one_that_runs_already_is_used_and_left_running(
     ("arguments", "words"),
     [
         (("--attach",), "--attach is for an Ollama that runs already, not for llama.cpp."),
-        (("--engine", "ollama", "--attach", "--tensor-split", "1,1"), "no split can be set"),
+        (
+            ("--engine", "ollama", "--attach", "--tensor-split", "1,1"),
+            "--tensor-split is not taken by Ollama",
+        ),
         (("--engine", "ollama", "--attach", "x y"), "'x y' is no address of an Ollama."),
         (("--engine", "ollama", "--ollama", "/nowhere"), "There is no ollama at /nowhere."),
     ],

@@ -83,10 +83,10 @@ def told(process: subprocess.Popen[str], *events: str) -> dict[str, Any]:
 def test_refusals(model: Path, vllm: Path, rig: dict[str, str], port: int) -> None:
     gguf = ("serve", "--model", "x.gguf")
     said = refused(*gguf, "--ray", "127.0.0.1", **rig)
-    assert "--ray is for vLLM, not for llama.cpp. Add --engine vllm" in said
+    assert "--ray is not taken by llama.cpp: only vLLM has it. Add --engine vllm" in said
     assert "with --rpc" in said
     said = refused(*gguf, "--engine", "ollama", "--ray-start", "2", **rig)
-    assert "--ray-start is for vLLM, not for ollama. Add --engine vllm, or leave it out." in said
+    assert "--ray-start is not taken by Ollama: only vLLM has it. Leave it out, or take" in said
     asked = arguments(model, vllm)
     assert "--ray-start does not say at which address." in refused(*asked, "--ray-start", "2")
     assert "'workshop' is no IPv4 address" in refused(*asked, "--ray", "workshop", **rig)

@@ -1,3 +1,5 @@
+from ctypes import c_float
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from splitrig.core.split import (
     split_argument,
     split_for_layers,
     split_text,
+    split_words,
 )
 
 
@@ -39,6 +42,8 @@ def test_every_way_of_writing_a_split_is_read(text: str, shares: tuple[float, ..
         ("3,1,2", "the third is one too many"),
         ("0,0", "gives no card any layer"),
         ("-1,2", "not possible"),
+        ("-inf,2", "not possible"),
+        (",", "empty"),
         ("a,b", "'a' is not a number"),
         ("nan,1", "not a number"),
         ("inf,1", "too large"),
@@ -58,6 +63,16 @@ def test_shares_are_shown_short_and_passed_on_exactly() -> None:
     assert split_text(auto_split((24 * 2**30, 10 * 2**30))) == "24 : 10"
     assert split_argument((3.0, 1.0)) == "3,1"
     assert split_argument((40.5, 24.5)) == "40.5,24.5"
+
+
+def test_shares_of_a_command_are_never_in_powers_of_ten() -> None:
+    free = auto_split((24_800_000_000, 10 * 2**30, 1_000))
+    assert split_argument(free) == "23.0967999,10,0.000000931322575"
+    assert split_words((1e6, 1e-7)) == ("1000000", "0.0000001")
+    # GiB instead of bytes are the same shares, bit for bit
+    whole = [c_float(share).value for share in free]
+    small = [c_float(float(word)).value * 2**30 for word in split_words(free)]
+    assert small == whole
 
 
 def test_auto_follows_free_memory_and_falls_back_to_even() -> None:

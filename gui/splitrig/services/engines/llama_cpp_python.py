@@ -18,7 +18,7 @@ from splitrig.core.errors import EngineError
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.share import own_address
-from splitrig.core.split import check_split
+from splitrig.core.split import check_split, split_words
 from splitrig.core.visible_devices import visible_devices
 from splitrig.services.engines import llama_cpp_launcher
 from splitrig.services.engines.engine import OnLines, Order, Starter
@@ -221,7 +221,7 @@ class LlamaCppPython:
         words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
         if plan.split is not None and len(names) > 1 and plan.split_mode == "layer":
             check_split(plan.split)
-            words += ["--tensor_split", *(f"{share:g}" for share in plan.split)]
+            words += ["--tensor_split", *split_words(plan.split)]
         return (str(self._python), str(LAUNCHER), *ours, *words)
 
     def environment(
