@@ -154,6 +154,10 @@ TABLE = (
         instead=dict.fromkeys(_GGUF, "Use --tensor-split or --ctx to fill the cards less."),
     ),
     Row(
+        names=("--dtype",),
+        why=_only(_ONLY_VLLM, VLLM),
+    ),
+    Row(
         names=("--kv-cache-dtype",),
         why=_only(_ONLY_VLLM, VLLM),
         instead=dict.fromkeys(_GGUF, "Use --cache-type-k and --cache-type-v instead."),

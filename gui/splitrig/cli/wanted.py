@@ -14,7 +14,7 @@ from splitrig.cli.options import check_mode, plan_request, rig_devices, with_com
 from splitrig.cli.ray_cards import join_ray
 from splitrig.cli.remote_cards import Chosen, choose_remote
 from splitrig.cli.serve_news import News
-from splitrig.cli.vllm_options import folder_request, with_vllm
+from splitrig.cli.vllm_options import check_vllm_extra, folder_request, with_vllm
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -80,6 +80,7 @@ def wanted_request(
         n_lent = len(read_shares(split)) if split is not None else 2
         devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=about.stopped)
     if kind is EngineKind.VLLM:
+        check_vllm_extra(options)
         devices, cluster = join_ray(
             options, engines, devices, (rig, model), about.stopped, about.helpers
         )

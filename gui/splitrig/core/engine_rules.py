@@ -70,7 +70,7 @@ class EngineRules:
         no_ratio: Why no ratio can be set; empty where one can.
         picks_cards: The user chooses the cards; otherwise the engine has chosen already.
         reads: Which models it loads.
-        split_modes: By the names of llama.cpp's `--split-mode`.
+        split_modes: By the names of llama.cpp's `--split-mode`; empty where it has none.
         knobs: Settings it takes.
         refusals: Why it does not take the others.
         one_cache_type: Keys and values of the KV cache have the same type.
@@ -116,7 +116,6 @@ def _closed(why: str, *knobs: Knob) -> tuple[tuple[Knob, str], ...]:
 _ALONE = "Its server answers one request after the other."
 _OWN_SETTINGS = "The server of llama-cpp-python has no setting for it; llama.cpp's own has."
 _OLLAMA = "Ollama has no setting for it; llama.cpp takes it."
-_VLLM = "vLLM has no such setting."
 RULES = {
     EngineKind.LLAMA_CPP: EngineRules(
         kind=EngineKind.LLAMA_CPP,
@@ -173,14 +172,20 @@ RULES = {
         no_remote="vLLM joins machines with Ray, not with llama.cpp's RPC.",
         ratio=Ratio.STAGES,
         reads=Reads.FOLDER,
-        split_modes=("tensor", "pipeline"),
-        knobs=frozenset({Knob.CONTEXT, Knob.REQUESTS}),
+        split_modes=(),
+        knobs=frozenset({Knob.CONTEXT, Knob.REQUESTS, Knob.EXTRA}),
         refusals=(
-            (Knob.KEYS, "vLLM chooses the type of its KV cache by the model."),
-            (Knob.VALUES, "vLLM chooses the type of its KV cache by the model."),
+            *_closed(
+                "vLLM has types of its own for the KV cache, the same for keys and values.",
+                Knob.KEYS,
+                Knob.VALUES,
+            ),
             (Knob.LAYERS, "vLLM keeps every layer on the cards."),
             (Knob.FLASH, "vLLM chooses its way to attend by the card."),
-            *_closed(_VLLM, *sorted(FOLDED)),
+            (Knob.SPLIT_MODE, "vLLM has a layout instead: tensor × pipeline parallel."),
+            (Knob.EXPERTS, "vLLM keeps all experts on the cards."),
+            (Knob.DRAFT, "vLLM takes a draft model as --speculative-config, an extra argument."),
+            (Knob.PROJECTOR, "vLLM finds what lets a model see in the model's own folder."),
         ),
         lends=False,
         # "Do not rely exclusively on --api-key" (docs/usage/security.md): /invocations, /tokenize,
@@ -269,6 +274,8 @@ def mode_refused(rules: EngineRules, mode: str) -> str:
     """Why an engine does not split in such a mode; empty when it does."""
     if mode == LAYER or mode in rules.split_modes:
         return ""
+    if not rules.split_modes:
+        return rules.refusal(Knob.SPLIT_MODE)
     return f"{rules.name} knows no split mode {mode}, only {listed(rules.split_modes)}."
 
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import ArgumentError, EngineError
+from splitrig.core.extra_arguments import CheckedArguments, Remark, split_line
 from splitrig.core.share import LOOPBACK
 from splitrig.core.vllm import VllmOptions
 from splitrig.core.vllm_layout import partition_text
@@ -16,6 +17,10 @@ CONTROLLED = {
     "--uds": "SplitRig speaks to it over a port",
     "--api-key": "SplitRig makes a new key for every start",
     "--allowed-origins": "only this machine may call it",
+    "--kv-events-config": "it would open a port that asks for no key",
+    "--kv-transfer-config": "it would open a port that asks for no key",
+    "--ec-transfer-config": "it would open a port that asks for no key",
+    "--weight-transfer-config": "it would open a port that asks for no key",
     "--root-path": "SplitRig calls it at its root",
     "--ssl-keyfile": "SplitRig speaks plain HTTP on this machine",
     "--ssl-certfile": "SplitRig speaks plain HTTP on this machine",
@@ -28,9 +33,12 @@ CONTROLLED = {
     "--tensor-parallel-size": "the layout is set with the cards",
     "--pipeline-parallel-size": "the layout is set with the cards",
     "--data-parallel-size": "every copy is an engine of its own here",
+    "--prefill-context-parallel-size": "the layout is set with the cards",
+    "--data-parallel-address": "every copy is an engine of its own here",
     "--nnodes": "machines are set with the cards",
     "--node-rank": "machines are set with the cards",
     "--master-addr": "machines are set with the cards",
+    "--master-port": "machines are set with the cards",
     "--distributed-executor-backend": "machines are set with the cards",
     "--device-ids": "the cards are chosen above",
     "--gpu-memory-utilization": "the share of memory is set beside it",
@@ -39,14 +47,54 @@ CONTROLLED = {
     "--kv-cache-dtype": "the type of the KV cache is set beside it",
     "--dtype": "the type of the weights is set beside it",
     "--quantization": "the weights are planned as they lie in the folder",
+    "--quantization-config": "the weights are planned as they lie in the folder",
+    "--hf-overrides": "the model is planned as its folder says",
     "--enforce-eager": "captured graphs are set beside it",
     "--max-num-seqs": "the number of requests is set beside it",
     "--disable-log-stats": "the graphs need its figures",
+    "--log-config-file": "SplitRig reads its log",
+    "--logging-config": "SplitRig reads its log",
 }
 """Options that extra arguments may not set, and why."""
-_OPTION = re.compile(r"--[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+WARNED = {
+    "--kv-cache-memory-bytes": "the KV cache has another size than planned",
+    "--num-gpu-blocks-override": "the KV cache has another size than planned",
+    "--cpu-offload-gb": "a part of the weights lies in RAM, and the plan counts it on the cards",
+    "--speculative-config": "what guesses ahead takes memory that is not planned",
+    "--spec-model": "what guesses ahead takes memory that is not planned",
+    "--max-num-batched-tokens": "a batch takes other memory than planned",
+    "--enable-lora": "adapters take memory that is not planned",
+}
+"""Options that change the figures of the plan, and how."""
+_OPTION = re.compile(r"--[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 QUIET = "/health,/metrics"
 """Asked again and again: they would fill the log."""
+
+
+def check_vllm_line(text: str, flags: Collection[str]) -> CheckedArguments:
+    """What is to be said of a line of extra arguments; one that cannot be read is refused."""
+    try:
+        return checked_extra(split_line(text), flags)
+    except ArgumentError as error:
+        return CheckedArguments(refused=(Remark(message=error.message, hint=error.hint),))
+
+
+def checked_extra(extra: Sequence[str], flags: Collection[str]) -> CheckedArguments:
+    """What is to be said of these: why they are refused, or what they change about the plan.
+
+    Args:
+        extra: As typed.
+        flags: Options this vLLM has; empty where that could not be read.
+    """
+    try:
+        check_extra(extra, flags)
+    except EngineError as error:
+        return CheckedArguments(refused=(Remark(message=error.message, hint=error.hint),))
+    given = dict.fromkeys(_option_of(word) for word in extra if word.startswith("--"))
+    warnings = [f"With {name} {WARNED[name]}." for name in given if name in WARNED]
+    return CheckedArguments(
+        arguments=tuple(extra), warnings=tuple(Remark(message=words) for words in warnings)
+    )
 
 
 def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
@@ -69,13 +117,18 @@ def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
                     f"'{word}' is no option of vLLM.", "Extra arguments begin with an option."
                 )
             continue
-        name = word.split("=", 1)[0].split(".", 1)[0]
-        if not _OPTION.fullmatch(name):
+        option = _option_of(word)
+        if not _OPTION.fullmatch(option):
             raise EngineError(
                 f"'{word}' is not taken as an extra argument.",
                 "Write options in their long form, such as --seed 1.",
             )
-        _check_option(name.replace("_", "-"), flags)
+        _check_option(option, flags)
+
+
+def _option_of(word: str) -> str:
+    """The option that a word names, without its value and the parts of it."""
+    return word.split("=", 1)[0].split(".", 1)[0].replace("_", "-")
 
 
 def _is_number(word: str) -> bool:

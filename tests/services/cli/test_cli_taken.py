@@ -74,7 +74,7 @@ TAKEN = {
     VLLM: _SHARED | {
         "--parallel", "--tensor-parallel-size", "--pipeline-parallel-size",
         "--gpu-memory-utilization", "--kv-cache-dtype", "--enforce-eager", "--vllm", "--ray",
-        "--ray-start", "--host",
+        "--ray-start", "--host", "--dtype", EXTRA,
     },
 }  # fmt: skip
 """What each engine takes; the rest it refuses."""
@@ -97,6 +97,7 @@ WORDS = {
     "--pipeline-parallel-size": ["1"],
     "--gpu-memory-utilization": ["0.85"],
     "--kv-cache-dtype": ["fp8"],
+    "--dtype": ["float16"],
     "--attach": [URL],
     "--port": ["8999"],
     "--host": ["127.0.0.2"],
@@ -104,7 +105,7 @@ WORDS = {
     "--ray": ["127.0.0.1"],
     "--ray-start": ["2"],
     "--free-mib": ["9000,8000"],
-    EXTRA: ["--alias", "mine"],
+    EXTRA: ["--seed", "7"],
 }
 """What stands behind an option, other than what it is without it."""
 

@@ -82,6 +82,42 @@ def test_why_there_is_only_a_pipeline_is_told(model: Path) -> None:
     assert not any("cannot be shared" in note for note in two["notes"])
 
 
+def test_its_own_knobs_change_the_plan(model: Path) -> None:
+    cards = ("--free-mib", "23000")
+    plain = planned(model, *cards)
+    assert planned(model, *cards, "--enforce-eager")["kv_tokens"] > plain["kv_tokens"]
+    assert planned(model, *cards, "--kv-cache-dtype", "fp8")["kv_tokens"] > 1.9 * plain["kv_tokens"]
+    less = planned(model, *cards, "--gpu-memory-utilization", "0.8")
+    assert less["gpu_memory_utilization"] == 0.8
+    assert less["kv_tokens"] < plain["kv_tokens"]
+    offload = planned(model, *cards, "--", "--cpu-offload-gb", "4")
+    assert offload["devices"] == plain["devices"]
+    assert any(note.startswith("With --cpu-offload-gb ") for note in offload["notes"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (("--host", "0.0.0.0"), "--host cannot be set here: its key does not guard all"),
+        (("--api-key", "x"), "--api-key cannot be set here"),
+        (("--hos", "0.0.0.0"), "it could stand for --host"),
+        (("--kv-events-config", "{}"), "it would open a port that asks for no key"),
+        (("--quantization", "fp8"), "the weights are planned as they lie in the folder"),
+        (("-tp", "2"), "Write options in their long form"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "serve"])
+def test_extra_arguments_that_are_not_passed_on(
+    model: Path, tmp_path: Path, command: str, extra: tuple[str, ...], words: str
+) -> None:
+    env = fake_nvml.environment(tmp_path / "nvml", fake_nvml.MIXED)
+    vllm = ("--engine", "vllm", "--vllm", str(make_environment(tmp_path / "env")))
+    where = ("--free-mib", "23000") if command == "plan" else vllm
+    done = splitrig(command, "--model", str(model), *where, "--", *extra, **env)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
 def test_without_a_card_it_is_not_started(model: Path, tmp_path: Path) -> None:
     env = fake_nvml.environment(tmp_path / "nvml", fake_nvml.DRIVER_ABSENT)
     vllm = make_environment(tmp_path / "env")
@@ -107,6 +143,7 @@ def serving(model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     env |= {"FAKE_CARDS": "23.2/23.99,9.56/10", "FAKE_SPEED": "0.005"}
     command = [sys.executable, "-m", "splitrig", "serve", "--engine", "vllm", "--vllm", str(vllm)]
     command += ["--model", str(model), "--tensor-split", "3,1", "--json"]
+    command += ["--dtype", "float16", "--enforce-eager", "--", "--seed", "7"]
     with subprocess.Popen(
         command, env=environment(**env), stdout=subprocess.PIPE, text=True
     ) as process:
@@ -128,6 +165,8 @@ def test_serve_carries_the_split_to_vllm_and_leaves_nothing(
     assert told["event"] == "ready", told
     assert "CUDA_VISIBLE_DEVICES=0,1" in told["command"]
     assert "VLLM_PP_LAYER_PARTITION=24,8" in told["command"]
+    assert "--dtype float16 --enforce-eager" in " ".join(told["command"])
+    assert told["command"][-2:] == ["--seed", "7"]
     assert [device["device"] for device in told["devices"]] == ["CUDA0", "CUDA1"]
     for device in told["devices"]:
         assert device["actual"]["model_bytes"] == pytest.approx(

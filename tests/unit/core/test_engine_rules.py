@@ -160,6 +160,9 @@ def test_what_an_engine_would_leave_out_in_silence_is_refused(
     request = asked(**changes)
     assert refused(RULES[EngineKind.LLAMA_CPP], request) == ""
     for kind in (EngineKind.LLAMA_CPP_PYTHON, EngineKind.OLLAMA, EngineKind.VLLM):
+        if kind is EngineKind.VLLM and "extra_arguments" in changes:
+            assert refused(RULES[kind], request) == ""
+            continue
         why = refused(RULES[kind], request)
         assert why.endswith(".")
         if kind is EngineKind.LLAMA_CPP_PYTHON:
@@ -185,4 +188,4 @@ def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
     assert lost_on_switch(llama, ollama, several_cards=True, used=used, split_mode="none") == ()
     vllm = RULES[EngineKind.VLLM]
     to_vllm = lost_on_switch(llama, vllm, several_cards=True, used=used, split_mode="row")
-    assert "vLLM has no such setting." in to_vllm
+    assert "vLLM has a layout instead: tensor × pipeline parallel." in to_vllm

@@ -8,7 +8,10 @@ from splitrig.core.errors import EngineError
 from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.core.vllm_command import (
     CONTROLLED,
+    WARNED,
     check_extra,
+    check_vllm_line,
+    checked_extra,
     serve_arguments,
     serve_environment,
     shown_environment,
@@ -174,3 +177,26 @@ def test_a_ray_cluster_hands_out_its_cards_itself() -> None:
     assert env["RAY_ADDRESS"] == "10.0.0.1:6379"
     assert env["VLLM_HOST_IP"] == "10.0.0.1"
     assert value(arguments(options), "--distributed-executor-backend") == "ray"
+
+
+def test_what_changes_the_figures_of_the_plan_is_said() -> None:
+    found = checked_extra(("--cpu_offload_gb", "4", "--seed", "1"), FLAGS)
+    assert found.demand() == ("--cpu_offload_gb", "4", "--seed", "1")
+    (warning,) = found.warnings
+    assert str(warning) == (
+        "With --cpu-offload-gb a part of the weights lies in RAM, and the plan counts it on the "
+        "cards."
+    )
+    assert set(WARNED) <= FLAGS
+    assert not set(WARNED) & set(CONTROLLED)
+
+
+def test_a_line_is_read_as_a_shell_would() -> None:
+    assert check_vllm_line("--seed 7 --limit-mm-per-prompt '{\"image\": 1}'", FLAGS).arguments == (
+        "--seed", "7", "--limit-mm-per-prompt", '{"image": 1}',
+    )  # fmt: skip
+    (refused,) = check_vllm_line("--host 0.0.0.0", FLAGS).refused
+    assert refused.message.startswith("--host cannot be set here")
+    (refused,) = check_vllm_line("--seed '7", FLAGS).refused
+    assert "quotation mark" in refused.message
+    assert check_vllm_line("  ", FLAGS).arguments == ()

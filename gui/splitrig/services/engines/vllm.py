@@ -24,7 +24,7 @@ from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.ray_cluster import check_cluster
 from splitrig.services.engines.vllm_program import VllmProgram
-from splitrig.services.models.hf import read_hf_model
+from splitrig.services.models.hf import folder_name, read_hf_model
 
 _PREFIXES = {Vendor.NVIDIA: "CUDA", Vendor.AMD: "ROCm"}
 
@@ -93,7 +93,7 @@ class Vllm:
             options,
             extra=request.extra_arguments,
             port=port,
-            served_name=request.model.name,
+            served_name=folder_name(request.model),
             flags=known.flags,
             host=request.host,
         )
