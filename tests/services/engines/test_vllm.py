@@ -10,18 +10,22 @@ from dataclasses import replace
 import psutil
 import pytest
 from tests.services.engines.conftest import Watched
+from tests.services.engines.processes import wait_for
 from tests.services.engines.vllm_rig import UNEQUAL, VllmRig, rig
 
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import EngineError
-from splitrig.core.gpu import GpuInfo, Vendor
+from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.metrics import rates, read_counts
 from splitrig.core.plan import PlanRequest
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
 from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.engine import Order
+from splitrig.services.engines.engines import DevicesFound, Engines
 from splitrig.services.engines.vllm import Vllm
 from splitrig.services.engines.vllm_program import find_vllm
+from splitrig.services.mailbox import Mailbox
 
 __all__ = ["rig"]
 
@@ -251,6 +255,21 @@ def test_it_is_not_opened_to_the_network(rig: VllmRig) -> None:
 def engine(rig: VllmRig) -> Vllm:
     rig.prepare()
     return Vllm(find_vllm(rig.folder / "env"))
+
+
+def test_what_its_command_line_takes_is_told_to_the_window(rig: VllmRig) -> None:
+    rig.prepare()
+    mailbox = Mailbox()
+    engines = Engines(mailbox, EngineSettings(vllm=rig.folder / "env"))
+    engines.discover(EngineKind.VLLM, Rig(time_s=0.0), None)
+    told: list[object] = []
+    wait_for(lambda: told.extend(mailbox.drain()) or told)
+    engines.close()
+    (found,) = told
+    assert isinstance(found, DevicesFound)
+    assert found.options is not None
+    assert found.options.find("--enforce-eager")
+    assert found.options.find("--alias") is None
 
 
 def card(number: int, pci: str | None, vendor: Vendor = Vendor.NVIDIA) -> GpuInfo:

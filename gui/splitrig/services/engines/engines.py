@@ -9,7 +9,7 @@ from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
-from splitrig.core.server_options import Options
+from splitrig.core.server_options import Options, options_named
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
@@ -33,7 +33,7 @@ class DevicesFound:
         build: The engine's build; `None` when it could not be run.
         device_map: Which device is which card; `None` while that cannot be asked.
         error: Why the engine could not be asked.
-        options: What its command line takes; `None` where it has no help to read.
+        options: What its command line takes; `None` where that cannot be read.
     """
 
     kind: EngineKind
@@ -292,7 +292,10 @@ class Engines:
 
 
 def _options_of(engine: Engine) -> Options | None:
-    """What llama-server's command line takes, once it was asked."""
+    """What the command line of llama-server or vLLM takes, once it was asked."""
+    if isinstance(engine, Vllm):
+        said = engine.program.known_capabilities
+        return options_named(said.flags) if said is not None else None
     known = engine.server.known_capabilities if isinstance(engine, LlamaCpp) else None
     return known.options if known is not None else None
 

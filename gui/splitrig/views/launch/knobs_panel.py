@@ -49,6 +49,7 @@ class KnobsPanel(Panel):
         self._theme = theme
         self._knobs = Knobs()
         self._model: Model | None = None
+        self._folder: HfModel | None = None
         self._silent = False
         self._rules = RULES[EngineKind.LLAMA_CPP]
         self._make_fields()
@@ -153,7 +154,7 @@ class KnobsPanel(Panel):
     def show_model(self, model: Model) -> None:
         """Limits follow the model; the context of another model starts at the default."""
         other = self._model is None or self._model.path != model.path
-        self._model = model
+        self._model, self._folder = model, None
         knobs = self._knobs
         if other:
             wanted = min(DEFAULT_CTX, model.n_ctx_train) if model.n_ctx_train else DEFAULT_CTX
@@ -167,7 +168,7 @@ class KnobsPanel(Panel):
 
     def show_folder(self, model: HfModel) -> None:
         """Limits follow a Hugging Face folder, whose layers all lie on the cards."""
-        self._model = None
+        self._model, self._folder = None, model
         config = model.config
         wanted = min(DEFAULT_CTX, config.n_ctx) if config.n_ctx else DEFAULT_CTX
         trained = f"The model was made for up to {config.n_ctx:,} tokens" if config.n_ctx else ""
@@ -179,20 +180,27 @@ class KnobsPanel(Panel):
 
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""
-        n_layer = self._model.n_layer if self._model is not None else 0
+        n_slots = self._n_slots
         self._silent = True
         self._knobs = knobs
         self.context.setValue(knobs.n_ctx)
         self.keys.setCurrentText(knobs.cache_type_k)
         self.values.setCurrentText(knobs.cache_type_v)
         self.requests.setValue(knobs.n_parallel)
-        self.layers.setRange(0, n_layer + 1)
-        every = knobs.n_gpu_layers < 0 or knobs.n_gpu_layers > n_layer
-        self.layers.setValue(n_layer + 1 if every else knobs.n_gpu_layers)
+        self.layers.setRange(0, n_slots)
+        every = not 0 <= knobs.n_gpu_layers < n_slots
+        self.layers.setValue(n_slots if every else knobs.n_gpu_layers)
         self.flash.setChecked(knobs.flash_attention)
         self._silent = False
         self.more.show_knobs(knobs)
         self._refresh()
+
+    @property
+    def _n_slots(self) -> int:
+        """Layers that can lie on the cards; the output counts as one in GGUF files alone."""
+        if self._folder is not None:
+            return self._folder.config.n_layer
+        return self._model.n_layer + 1 if self._model is not None else 1
 
     def show_rules(self, rules: EngineRules) -> None:
         """Close what the engine does not take, with the reason; emits nothing."""
@@ -235,8 +243,9 @@ class KnobsPanel(Panel):
 
     def _refresh(self) -> None:
         """Words beside the slider and the switch."""
-        n_layer = self._model.n_layer if self._model is not None else 0
-        text = on_cards_text(self._knobs.n_gpu_layers, n_layer)
+        text = on_cards_text(self._knobs.n_gpu_layers, self._n_slots - 1)
+        if self._folder is not None:
+            text = f"all {self._n_slots}"  # vLLM leaves none out
         self._on_cards.setText(text)
         self.layers.setAccessibleDescription(text)
         needs_flash = BY_NAME[self._knobs.cache_type_v].quantized

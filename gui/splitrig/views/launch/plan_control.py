@@ -11,7 +11,7 @@ from splitrig.core.engine import LaunchRequest
 from splitrig.core.engine_rules import Knob
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
-from splitrig.core.gpu import Note, Rig
+from splitrig.core.gpu import Note, Rig, Severity
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.core.vllm_layout import Layout
@@ -20,7 +20,13 @@ from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
 from splitrig.views.launch.ray_control import RayControl
 from splitrig.views.launch.remote_control import RemoteControl
-from splitrig.views.launch.wording import handle_text, more_remarks, remarks, vllm_remarks
+from splitrig.views.launch.wording import (
+    extra_remarks,
+    handle_text,
+    more_remarks,
+    remarks,
+    vllm_remarks,
+)
 
 SETTLE_MS = 80
 """Ways out, advice and the command follow when the handle rests; bars and numbers at once."""
@@ -224,7 +230,11 @@ class PlanControl(QObject):
         if plan is not None and self._planner.vllm_plan is not None:
             self._editor.plan.show_fixes(())
             remarked = self._planner.ray.notes() + vllm_remarks(self._planner.vllm_plan)
-            self._editor.plan.show_notes([*remarked, *self._inherited()])
+            remarked += extra_remarks(self._planner.extra)
+            # a plan for vLLM always has something to say, and only the first two stand open
+            told = [*self._inherited(), *remarked]
+            told.sort(key=lambda note: note.severity is Severity.INFO)
+            self._editor.plan.show_notes(told)
             self._show_command()
         if plan is None or model is None:
             return

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
@@ -30,12 +30,13 @@ from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import counts_for_split
 from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
 from splitrig.core.vllm import VllmOptions, VllmPlan
+from splitrig.core.vllm_command import check_vllm_line
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 from splitrig.views.launch.shares import Shares
-from splitrig.views.launch.vllm_choice import VllmChoice
+from splitrig.views.launch.vllm_choice import VllmChoice, VllmKnobs
 
 DEFAULT_CTX = 4096
 
@@ -56,6 +57,7 @@ class Knobs:
         draft: A small model that guesses ahead.
         projector: What lets the model see.
         extra_line: Arguments for the engine, as they were typed.
+        vllm: What only vLLM takes; other engines leave it as it is.
     """
 
     n_ctx: int = DEFAULT_CTX
@@ -69,6 +71,7 @@ class Knobs:
     draft: Model | None = None
     projector: Projector | None = None
     extra_line: str = ""
+    vllm: VllmKnobs = field(default_factory=VllmKnobs)
 
 
 class Planner:
@@ -349,6 +352,8 @@ class Planner:
     @property
     def extra(self) -> CheckedArguments:
         """The extra arguments with what is to be said of them."""
+        if self.engine is EngineKind.VLLM:
+            return check_vllm_line(self.knobs.extra_line, self.options.by_name)
         windows = sys.platform == "win32"
         return check_line(self.knobs.extra_line, self.options, windows=windows)
 
@@ -434,12 +439,17 @@ class Planner:
         """
         cards = len(self.devices)
         tp, pp = self.vllm.sizes(cards, own_split=not self.auto)
+        knobs = self.knobs.vllm
         return VllmOptions(
             tp=tp,
             pp=pp,
             split=self.shares if not self.auto and cards > 1 else None,
             n_ctx=self.knobs.n_ctx,
             max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
+            dtype=knobs.dtype,
+            kv_dtype=knobs.kv_dtype,
+            fraction=knobs.fraction,
+            eager=knobs.eager,
             cluster=self.ray.joined(cards),
         )
 
@@ -464,6 +474,7 @@ class Planner:
             vllm=plan.decided(self.vllm_options()),
             port=self.port,
             host=self.host,
+            extra_arguments=self.extra.arguments,
         )
 
     def speed(self, plan: Plan) -> Speed:

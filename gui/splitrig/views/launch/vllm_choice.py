@@ -1,6 +1,7 @@
 """How vLLM is to lay a folder on the cards, and its plan for it; knows no widgets."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from splitrig.core.errors import SplitError
 from splitrig.core.hf_model import HfModel
@@ -8,6 +9,23 @@ from splitrig.core.plan import PlanDevice
 from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_layout import Layout, layouts
 from splitrig.core.vllm_plan import make_vllm_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmKnobs:
+    """The settings that only vLLM has, as in `VllmOptions`.
+
+    Attributes:
+        dtype: What weights of 16 bits are computed in.
+        kv_dtype: Type of the KV cache.
+        fraction: Share of every card's memory; `None` follows the fullest card.
+        eager: No captured graphs.
+    """
+
+    dtype: str = "auto"
+    kv_dtype: str = "auto"
+    fraction: float | None = None
+    eager: bool = False
 
 
 class VllmChoice:
