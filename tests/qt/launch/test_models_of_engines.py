@@ -189,7 +189,7 @@ def test_the_split_bar_shows_the_stages_that_vllm_gets(page: LaunchPage) -> None
         assert plan is not None
         assert bar.counts == tuple(card.n_layer for card in plan.cards) == plan.layers
         assert sum(bar.counts) == hf_model().config.n_layer
-    assert not bar._fit_known  # "no split fits" would be a guess
+    assert bar._fit_known
     page.show_model(make_model())
     choose(page, EngineKind.LLAMA_CPP)
     assert sum(bar.counts) == make_model().n_layer + 1

@@ -147,6 +147,40 @@ def test_only_stages_have_handles_between_them(page: LaunchPage, choice: LayoutC
     assert all(handle.isVisible() for handle in bar.handles)
 
 
+@pytest.mark.parametrize(("index", "handle"), [(PP4, 0), (PP4, 1), (TP2_PP2, 1)])
+def test_where_a_handle_may_stand_is_where_vllm_has_room(
+    page: LaunchPage, choice: LayoutChoice, index: int, handle: int
+) -> None:
+    page.planner.knobs = replace(page.planner.knobs, n_ctx=60_000)
+    pick(choice, index)
+    page.editor.split.even.click()
+    split, tp = page.editor.split, made(page).layout.tp
+    split.bar.handles[handle].setFocus()
+    assert split.bar._fit_known
+    fit = split.bar._fit
+    assert fit == page.planner.fit_range(handle)
+    assert fit is not None
+    stage, layers = handle // tp, made(page).layers
+    pair = layers[stage] + layers[stage + 1]
+    fitting = []
+    for left in range(1, pair):
+        moved = (*layers[:stage], left, pair - left, *layers[stage + 2 :])
+        split.changed.emit(tuple(float(n) for n in moved for _ in range(tp)))
+        assert made(page).layers == moved
+        assert page.planner.fit_range(handle) == fit
+        if made(page).fits:
+            fitting.append(left)
+    assert fit == (fitting[0], fitting[-1])
+    assert len(fitting) < pair - 1, "or the test shows nothing"
+
+
+def test_with_tensor_parallel_nothing_is_said_of_where_a_handle_fits(
+    page: LaunchPage, choice: LayoutChoice
+) -> None:
+    pick(choice, TP4)
+    assert not page.editor.split.bar._fit_known
+
+
 def test_what_was_picked_outlives_a_change_of_engine_and_of_cards(
     page: LaunchPage, choice: LayoutChoice
 ) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.fakes.nvml import fake_nvml
 from tests.services.cli.run_cli import environment, splitrig
-from tests.support.fake_vllm import make_environment, make_model
+from tests.support.fake_vllm import LLAMA_8B, make_environment, make_model
 
 from splitrig.core.units import GIB
 
@@ -179,3 +179,32 @@ def test_serve_carries_the_split_to_vllm_and_leaves_nothing(
     serving.send_signal(signal.SIGTERM)
     assert serving.wait(10) == 0
     assert not [process for process in processes if process.is_running()]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_serve_tells_why_there_is_only_a_pipeline(tmp_path: Path, *, as_json: bool) -> None:
+    odd = make_model(tmp_path / "Odd", LLAMA_8B | {"num_attention_heads": 33})
+    env = fake_nvml.environment(tmp_path / "nvml", fake_nvml.MIXED)
+    env |= {"FAKE_CARDS": "23.2/23.99,9.56/10", "FAKE_SPEED": "0.005"}
+    command = [sys.executable, "-m", "splitrig", "serve", "--engine", "vllm", "--vllm"]
+    command += [str(make_environment(tmp_path / "env")), "--model", str(odd)]
+    why = "33 heads cannot be shared by 2 cards; 3 or 11 can, or use pipeline."
+    with subprocess.Popen(
+        [*command, *(["--json"] if as_json else [])],
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if '"ready"' in line or "Ctrl-C stops it." in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    if as_json:
+        ready = json.loads(told.splitlines()[-1])
+        assert f"{why} Here it is a pipeline of 2 cards." in ready["notes"]
+    else:
+        assert f"  {why} Here it is a pipeline of 2 cards." in told

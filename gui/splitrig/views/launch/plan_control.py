@@ -218,7 +218,9 @@ class PlanControl(QObject):
 
     def _show_fit(self) -> None:
         """Ask where the current handle may stand; free while only that handle moves."""
-        counts = self._planner.vllm_plan is None  # another arithmetic, and no such range
+        made = self._planner.vllm_plan
+        # with tensor parallel alone there is no handle to move without another layout
+        counts = made is None or made.layout.pp > 1
         if counts and self.plan is not None and len(self.plan.devices) > 1:
             bar = self._editor.split.bar
             bar.show_fit(self._planner.fit_range(bar.current_handle))

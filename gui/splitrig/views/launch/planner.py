@@ -490,6 +490,8 @@ class Planner:
         All else stays as it is; `None` when no place fits. Some 2·log2(layers) plans, and none
         at all while only this handle moves.
         """
+        if self.folder is not None:
+            return self.vllm.fit_range(self.folder, self.devices, self.vllm_options(), handle)
         counts, devices, model = self.counts, self.devices, self.model
         if model is None or handle + 1 >= len(counts) or not self.n_slots:
             return None

@@ -1,7 +1,7 @@
 """How vLLM is to lay a folder on the cards, and its plan for it; knows no widgets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splitrig.core.errors import SplitError
 from splitrig.core.hf_model import HfModel
@@ -9,6 +9,7 @@ from splitrig.core.plan import PlanDevice
 from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
 from splitrig.core.vllm_layout import Layout, layouts
 from splitrig.core.vllm_plan import make_vllm_plan
+from splitrig.views.launch.fit_range import find_stage_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class VllmChoice:
         self.plan: VllmPlan | None = None
         self.refusal = ""
         self.layouts: tuple[Layout, ...] = ()
+        self._fit_key: object = None
+        self._fit: tuple[int, int] | None = None
 
     def look(self, model: HfModel | None, n_cards: int) -> None:
         """Something else is to be planned.
@@ -77,17 +80,40 @@ class VllmChoice:
         self, model: HfModel, devices: Sequence[PlanDevice], options: VllmOptions
     ) -> VllmPlan | None:
         """Plan a folder for these cards; where that cannot be, `refusal` says why."""
-        cards = [
-            VllmCard(
-                name=device.name,
-                id=device.id,
-                free_bytes=device.free_bytes,
-                total_bytes=device.total_bytes or device.free_bytes,
-            )
-            for device in devices
-        ]
         try:
-            self.plan = make_vllm_plan(model, cards, options)
+            self.plan = make_vllm_plan(model, _cards(devices), options)
         except SplitError as error:
             self.refusal = f"{error.message} {error.hint}".strip()
         return self.plan
+
+    def fit_range(
+        self, model: HfModel, devices: Sequence[PlanDevice], options: VllmOptions, handle: int
+    ) -> tuple[int, int] | None:
+        """Fewest and most layers left of a handle with which the plan fits.
+
+        All else stays as it is; `None` when no place fits, or nothing is known. As many plans as
+        the two stages have layers, and none at all while only this handle moves.
+        """
+        plan = self.plan
+        if plan is None or plan.layout.pp < 2:
+            return None
+        stage = min(handle // plan.layout.tp, plan.layout.pp - 2)
+        decided, cards = plan.decided(options), _cards(devices)
+        others = (*plan.layers[:stage], *plan.layers[stage + 2 :])
+        key = (id(model), cards, replace(decided, layers=None, split=None), stage, others)
+        if key != self._fit_key:
+            self._fit_key = key
+            self._fit = find_stage_range(model, cards, decided, stage)
+        return self._fit
+
+
+def _cards(devices: Sequence[PlanDevice]) -> tuple[VllmCard, ...]:
+    return tuple(
+        VllmCard(
+            name=device.name,
+            id=device.id,
+            free_bytes=device.free_bytes,
+            total_bytes=device.total_bytes or device.free_bytes,
+        )
+        for device in devices
+    )

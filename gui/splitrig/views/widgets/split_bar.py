@@ -128,7 +128,7 @@ class SplitBar(QWidget):
     def show_layers(self, layers: Sequence[int]) -> None:
         """Show what an engine makes of the shares that counts the output as no layer.
 
-        Where such an engine's cards have room is not known either.
+        Where such an engine's cards have room is told by `show_fit` as well.
 
         Args:
             layers: Per card; empty for an engine that deals layers out as llama.cpp does.
@@ -148,6 +148,8 @@ class SplitBar(QWidget):
     def set_stage(self, n_cards: int) -> None:
         """So many cards after each other hold the same: only between them there are handles."""
         self._stage = n_cards
+        if not self._is_edge(self._current):
+            self._current = n_cards - 1
         self._show_handles()
 
     def close_with(self, reason: str) -> None:
@@ -256,7 +258,7 @@ class SplitBar(QWidget):
         handle = self._index_of_sender()
         counts = self.counts
         least, most = 0, counts[handle] + counts[handle + 1]
-        if self._fit is not None and handle == self._current:
+        if self._fit_known and self._fit is not None and handle == self._current:
             least, most = self._fit
         self._move_layers(handle, (least if side < 0 else most) - counts[handle])
 
@@ -321,6 +323,7 @@ class SplitBar(QWidget):
             focused=any(h.hasFocus() for h in self._handles),
             within=self._within,
             blocks_only=bool(self._layers),
+            stage=self._stage,
         )
         if self._closed:
             paint_closed(self, self._theme, picture)
