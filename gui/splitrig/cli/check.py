@@ -3,18 +3,22 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from splitrig.cli.options import detected_rig, rig_devices, stored_settings
+from splitrig.cli.proof import Proof
 from splitrig.cli.serve import stop_on_signals
-from splitrig.cli.serve_news import devices_json
+from splitrig.cli.serve_news import devices_json, note_text
+from splitrig.cli.start_notes import before_start
 from splitrig.cli.table import table
 from splitrig.cli.wanted import lent_devices
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.devices import DeviceMap
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import EngineError, ModelFileError
-from splitrig.core.gpu import Rig
+from splitrig.core.gpu import Note, Rig, Severity
 from splitrig.core.plan import PlanDevice, PlanRequest, make_plan
 from splitrig.core.units import mib_text, number_text
 from splitrig.services.chat.client import ChatClient
@@ -50,11 +54,13 @@ def run(options: argparse.Namespace) -> int:
     supervisor = Supervisor(Mailbox(), engines, log_dir=log_dir(), start_timeout_s=LONGEST_START_S)
     with stop_on_signals() as stopped:
         try:
-            rig = detected_rig(stopped=stopped)
+            rig = detected_rig(cancelled=lambda: bool(stopped))
             request, devices = _request(engines, rig, model_file, stopped)
             plan = make_plan(read_model(model_file), devices, request.plan)
+            notes = before_start(request, rig)
             supervisor.start(request, plan, rig)
             status = _wait_ready(supervisor, stopped)
+            findings = _findings(supervisor, rig, stopped)
             answer = _ask(status, stopped)
         finally:
             supervisor.close()
@@ -62,11 +68,14 @@ def run(options: argparse.Namespace) -> int:
     as_planned = not status.mismatches and all(
         row["layers"] == row["planned"]["layers"] for row in devices_json(status)
     )
-    good = as_planned and answer.stats.tokens > 0 and after.phase is Phase.STOPPED
+    contradicted = any(note.severity is Severity.DANGER for note in findings)
+    good = (
+        as_planned and not contradicted and answer.stats.tokens > 0 and after.phase is Phase.STOPPED
+    )
     if options.json:
-        print(json.dumps(_as_json(rig, status, answer, good=good), indent=2))
+        print(json.dumps(_as_json(rig, status, answer, (*notes, *findings), good=good), indent=2))
     else:
-        print(_as_text(rig, status, answer, good=good))
+        print(_as_text(rig, status, answer, (*notes, *findings), good=good))
     return 0 if good else 1
 
 
@@ -112,6 +121,16 @@ def _wait_ready(supervisor: Supervisor, stopped: list[int]) -> EngineStatus:
         time.sleep(0.02)
 
 
+def _findings(supervisor: Supervisor, rig: Rig, stopped: list[int]) -> tuple[Note, ...]:
+    """What the cards' own figures say of it; blocks until they were read again."""
+    proof = Proof(rig, lambda: bool(stopped))
+    while (status := supervisor.status).phase is Phase.READY:
+        if (findings := proof.follow(status)) is not None:
+            return findings
+        time.sleep(0.02)
+    return ()
+
+
 def _ask(status: EngineStatus, stopped: list[int]) -> Answer:
     """One short question; blocks until it is answered.
 
@@ -144,7 +163,9 @@ def _ask(status: EngineStatus, stopped: list[int]) -> Answer:
         client.close()
 
 
-def _as_json(rig: Rig, status: EngineStatus, answer: Answer, *, good: bool) -> dict[str, object]:
+def _as_json(
+    rig: Rig, status: EngineStatus, answer: Answer, notes: Sequence[Note], *, good: bool
+) -> dict[str, object]:
     stats = answer.stats
     return {
         "ok": good,
@@ -152,6 +173,7 @@ def _as_json(rig: Rig, status: EngineStatus, answer: Answer, *, good: bool) -> d
         "engine": {"build": status.build, "command": list(status.command)},
         "devices": devices_json(status),
         "mismatches": list(status.mismatches),
+        "notes": [asdict(note) for note in notes],
         "start_s": sum(status.step_seconds.values()),
         "answer": answer.text,
         "tokens": stats.tokens,
@@ -161,7 +183,9 @@ def _as_json(rig: Rig, status: EngineStatus, answer: Answer, *, good: bool) -> d
     }
 
 
-def _as_text(rig: Rig, status: EngineStatus, answer: Answer, *, good: bool) -> str:
+def _as_text(
+    rig: Rig, status: EngineStatus, answer: Answer, notes: Sequence[Note], *, good: bool
+) -> str:
     """A page of text with planned against actual."""
     stats = answer.stats
     cards = ", ".join(gpu.name for gpu in rig.gpus) or "none found; the processor lends two devices"
@@ -196,6 +220,7 @@ def _as_text(rig: Rig, status: EngineStatus, answer: Answer, *, good: bool) -> s
         speed,
         "",
         *status.mismatches,
+        *map(note_text, notes),
         "The devices carry what was planned." if good else "The check failed.",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from splitrig.cli.options import detected_rig, stored_settings
@@ -16,13 +17,18 @@ from splitrig.core.engine_install import Progress, Step
 from splitrig.core.engine_release import Asset, BuildBackend, Release
 from splitrig.core.errors import EngineError
 from splitrig.core.units import MISSING, number_text, size_text
+from splitrig.core.words import listed
 from splitrig.services.engines import installed as store
 from splitrig.services.engines.install import Outcome, install
 from splitrig.services.engines.known import KnownEngine, Look, known_engines, look_at
+from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.machine import this_machine
 from splitrig.services.engines.releases import API, Releases
+from splitrig.services.store.settings import SettingsStore
 from splitrig.services.telemetry.cuda import cuda_version
 
+USUAL = "auto"
+"""Goes back to the usual order: the newest one fetched, else the one that came along."""
 _SHOWN = 10
 """Releases that `available` lists."""
 
@@ -37,8 +43,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listing = actions.add_parser("list", help="every llama-server and the one that is used")
     available = actions.add_parser("available", help="official builds for this machine")
     fetching = actions.add_parser("install", help="fetch, check and try an official build")
+    using = actions.add_parser("use", help="choose the llama-server that is started from now on")
     removing = actions.add_parser("remove", help="remove a build that was fetched")
-    for action in (listing, available, fetching, removing):
+    for action in (listing, available, fetching, using, removing):
         action.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
         )
@@ -61,6 +68,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--without-checksum", action="store_true",
         help="take files for which GitHub names no checksum",
     )  # fmt: skip
+    using.add_argument(
+        "id", metavar="ID", help=f"as listed, such as b11118-vulkan or bundled; {USUAL}: the newest"
+    )
     removing.add_argument("id", metavar="ID", help="as listed, such as b11118-vulkan")
 
 
@@ -74,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
         SplitRigError: It could not be done.
     """
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "list": _list, "available": _available, "install": _install, "remove": _remove
+        "list": _list, "available": _available, "install": _install, "use": _use,
+        "remove": _remove,
     }  # fmt: skip
     return actions[options.action or "list"](options)
 
@@ -112,14 +123,15 @@ def _engines_text(engines: list[tuple[KnownEngine, Look]]) -> str:
     rows = [
         (
             "*" if engine.used else "",
-            engine.id or engine.source.value,
+            _name(engine),
             look.build or MISSING,
             _devices_text(look.devices or ()) if look.error is None else look.error.message,
             str(engine.path),
         )
         for engine, look in engines
     ]
-    return table(("", "Engine", "Build", "Cards", "Path"), rows, left=5) + "\n\n* is used."
+    way_out = " 'splitrig engines use ENGINE' chooses another." if len(engines) > 1 else ""
+    return f"{table(('', 'Engine', 'Build', 'Cards', 'Path'), rows, left=5)}\n\n* is used.{way_out}"
 
 
 def _devices_text(devices: tuple[EngineDevice, ...]) -> str:
@@ -255,7 +267,7 @@ def _outcome_json(choice: Choice, outcome: Outcome, *, used: bool) -> dict[str, 
 def _outcome_text(outcome: Outcome, *, used: bool) -> str:
     done = "is installed" if outcome.fresh else "was installed already"
     future = "It is used from now on." if used else (
-        "Another one is used; 'splitrig engines list' shows which."
+        f"Another one is used; 'splitrig engines use {outcome.engine.id}' changes that."
     )  # fmt: skip
     unchecked = "" if outcome.engine.checked else "Its checksum could not be compared.\n"
     cards = _devices_text(outcome.devices)
@@ -296,12 +308,67 @@ class _Told:
             print(words, file=sys.stderr, flush=True)
 
 
+def _name(engine: KnownEngine) -> str:
+    """What it is listed as, and chosen by."""
+    return engine.id or engine.source.value
+
+
+def _use(options: argparse.Namespace) -> int:
+    """Store which llama-server is started, as the Settings page does.
+
+    Raises:
+        EngineError: There is none of this name, or it does not start.
+        StoreError: The settings cannot be read or written.
+    """
+    settings_store = SettingsStore()
+    settings = settings_store.load()
+    chosen = None
+    if options.id != USUAL:
+        chosen = _known(options.id, settings.engine.llama_server).path
+    engine_settings = settings.engine.model_copy(update={"llama_server": chosen})
+    find_llama_server(chosen)  # says why there is none
+    used = next(engine for engine in known_engines(chosen) if engine.used)
+    look = look_at(used)
+    if look.error is not None:
+        raise look.error
+    settings_store.save(settings.model_copy(update={"engine": engine_settings}))
+    if options.json:
+        print(json.dumps({"used": _engine_json(used, look)}, indent=2))
+    else:
+        cards = _devices_text(look.devices or ())
+        print(f"{_name(used)} is used from now on; cards it sees: {cards}.")
+    return 0
+
+
+def _known(name: str, chosen: Path | None) -> KnownEngine:
+    """The llama-server that is listed under this name.
+
+    Raises:
+        EngineError: There is none, or it is damaged.
+    """
+    engines = known_engines(chosen)
+    for engine in engines:
+        if _name(engine) == name:
+            return engine
+    if name in store.damaged():
+        raise EngineError(
+            f"{name} is damaged.",
+            f"Remove it with 'splitrig engines remove {name}', fetch it anew.",
+        )
+    there = listed([_name(engine) for engine in engines]) or "none"
+    raise EngineError(
+        f"There is no llama-server '{name[:80]}' here.",
+        f"Listed: {there}; 'splitrig engines install' fetches more.",
+    )
+
+
 def _remove(options: argparse.Namespace) -> int:
     chosen = stored_settings().engine.llama_server
     folder = store.engines_dir() / options.id
     if chosen is not None and chosen.absolute().is_relative_to(folder.absolute()):
         raise EngineError(
-            f"{options.id} is the engine chosen in Settings.", "Choose another one there first."
+            f"{options.id} is the engine chosen in Settings.",
+            "Choose another one there, or with 'splitrig engines use ID', first.",
         )
     store.remove(options.id, in_use=store.running())
     print(json.dumps({"removed": options.id}) if options.json else f"{options.id} was removed.")

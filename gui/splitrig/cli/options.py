@@ -3,12 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, backend_of
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.errors import EngineError, SplitRigError, StoreError
 from splitrig.core.experts import ALL
 from splitrig.core.footprint import Backend
 from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
@@ -158,14 +158,14 @@ def check_mode(request: PlanRequest, devices: Sequence[PlanDevice]) -> None:
         raise SplitRigError(why, "Take --split-mode layer.")
 
 
-def detected_rig(*, demo: bool = False, stopped: Sequence[int] = ()) -> Rig:
+def detected_rig(*, demo: bool = False, cancelled: Callable[[], bool] = lambda: False) -> Rig:
     """The cards of this machine, read once; blocks for up to some seconds.
 
     Args:
         demo: The made-up rig.
-        stopped: Gets an entry when the user wants to stop.
+        cancelled: Asked meanwhile whether to give up.
     """
-    return read_rig(default_sources(demo=demo), cancelled=lambda: bool(stopped))
+    return read_rig(default_sources(demo=demo), cancelled=cancelled)
 
 
 def rig_devices(rig: Rig, device_map: DeviceMap | None = None) -> tuple[PlanDevice, ...]:
@@ -173,6 +173,34 @@ def rig_devices(rig: Rig, device_map: DeviceMap | None = None) -> tuple[PlanDevi
     matches = device_map.matches if device_map is not None else ()
     backends = {match.gpu_id: backend_of(match.device.name) for match in matches}
     return card_devices(rig, [g.id for g in rig.gpus if not g.integrated], backends)
+
+
+def in_order(devices: Sequence[PlanDevice], only: Sequence[str] | None) -> tuple[PlanDevice, ...]:
+    """The devices of these cards, in their order; all of them for `None`."""
+    if only is None:
+        return tuple(devices)
+    by_id = {device.id: device for device in devices}
+    return tuple(by_id[gpu_id] for gpu_id in only)
+
+
+def unusable(rig: Rig, device_map: DeviceMap, gpu_id: str) -> EngineError:
+    """That an engine cannot use a card that was chosen, and why."""
+    gpu = rig.gpu(gpu_id)
+    why = device_map.unmatched_gpus.get(gpu_id, "it does not see it")
+    return EngineError(
+        f"The engine cannot use {gpu.short_name if gpu is not None else gpu_id}: {why}.",
+        "Leave that card out of --gpus, or choose another engine.",
+    )
+
+
+def add_gpus_option(parser: "argparse._ActionsContainer") -> None:
+    """Which of this machine's cards to use."""
+    parser.add_argument(
+        "--gpus",
+        metavar="1,0",
+        help="only these cards, in the order of the split: numbers as nvidia-smi counts, "
+        "UUIDs or PCI addresses",
+    )
 
 
 def _check_count(n_cards: int) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from splitrig.cli.extra import HELP as EXTRA_HELP
 from splitrig.cli.extra import checked
 from splitrig.cli.options import (
+    add_gpus_option,
     add_plan_options,
     check_mode,
     detected_rig,
     file_devices,
     free_mib_devices,
+    in_order,
     plan_request,
     rig_devices,
     stored_settings,
@@ -22,6 +24,7 @@ from splitrig.cli.options import (
 from splitrig.cli.table import table
 from splitrig.cli.taken import check_options
 from splitrig.cli.vllm_options import add_vllm_options, folder_json, folder_text, plan_folder
+from splitrig.core.card_choice import named_cards
 from splitrig.core.engine import EngineKind
 from splitrig.core.errors import SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments
@@ -42,6 +45,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rig = parser.add_mutually_exclusive_group()
     rig.add_argument("--free-mib", metavar="24000,10000", help="free memory of imagined cards")
     rig.add_argument("--rig", type=Path, metavar="FILE", help="a rig of cards by name")
+    add_gpus_option(rig)
     add_vllm_options(parser)
     parser.add_argument("--no-overhead", action="store_true", help="leave out runtime overhead")
 
@@ -101,7 +105,8 @@ def _devices(
     if options.rig is not None:
         return file_devices(options.rig)
     rig = detected_rig()
-    devices = rig_devices(rig)
+    only = named_cards(options.gpus, rig.gpus) if options.gpus is not None else None
+    devices = in_order(rig_devices(rig), only)
     known = {gpu.id: gpu.bandwidth_gbps for gpu in rig.gpus}
     return devices, tuple(known.get(device.id) for device in devices)
 

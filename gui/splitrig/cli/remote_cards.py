@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splitrig.cli.options import rig_devices
+from splitrig.cli.options import in_order, rig_devices, unusable
 from splitrig.core.engine import EngineKind
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import Rig
@@ -45,6 +45,7 @@ def choose_remote(
     cancelled: Callable[[], bool],
     *,
     local: tuple[Rig, Path] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Chosen:
     """All cards of these servers, behind this machine's own if they are wanted too.
 
@@ -53,11 +54,15 @@ def choose_remote(
         endpoints: The servers.
         cancelled: Asked meanwhile whether to give up.
         local: The rig, and a model to tell its cards apart with; `None` leaves them out.
+        only: Those of this machine's cards to use, in this order; `None` takes all.
 
     Raises:
         EngineError: A server cannot be used, or the engine has no card of this machine.
     """
-    own, own_names = _own_cards(engines, *local, cancelled) if local is not None else ((), ())
+    own: tuple[PlanDevice, ...] = ()
+    own_names: tuple[str, ...] = ()
+    if local is not None:
+        own, own_names = _own_cards(engines, *local, only, cancelled)
     servers = remote_servers(engines.llama_server(), endpoints, cancelled)
     cards = all_cards(servers)
     use = engine_use(cards, servers)
@@ -70,23 +75,27 @@ def choose_remote(
 
 
 def _own_cards(
-    engines: Engines, rig: Rig, model: Path, cancelled: Callable[[], bool]
+    engines: Engines,
+    rig: Rig,
+    model: Path,
+    only: Sequence[str] | None,
+    cancelled: Callable[[], bool],
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """This machine's cards that the engine can use, and their names."""
-    devices: list[PlanDevice] = []
-    names: list[str] = []
+    found: list[tuple[PlanDevice, str]] = []
     if rig.gpus and not rig.demo:
         device_map = engines.ask_devices(EngineKind.LLAMA_CPP, rig, model, cancelled)
-        for planned in rig_devices(rig, device_map):
+        for planned in in_order(rig_devices(rig, device_map), only):
             if (device := device_map.device(planned.id)) is not None:
-                devices.append(planned)
-                names.append(device.name)
-    if not devices:
+                found.append((planned, device.name))
+            elif only is not None:
+                raise unusable(rig, device_map, planned.id)
+    if not found:
         raise EngineError(
             "This machine has no card of its own that the engine could use beside those lent.",
             "Leave --local-cards out.",
         )
-    return tuple(devices), tuple(names)
+    return tuple(device for device, _ in found), tuple(name for _, name in found)
 
 
 def warnings_for(server: RemoteServer, engine: Protocol | None) -> list[str]:

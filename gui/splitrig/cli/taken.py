@@ -96,8 +96,13 @@ TABLE = (
     Row(names=("--model",)),
     Row(names=("--json",)),
     Row(names=("--engine",)),
+    Row(names=("--share",)),
     Row(names=("--ctx",), why=_knob(Knob.CONTEXT)),
     Row(names=("--tensor-split", "--split"), why=lambda rules: rules.no_ratio),
+    Row(
+        names=("--gpus",),
+        why=lambda rules: "" if rules.picks_cards else "whoever started it chose its cards",
+    ),
     Row(
         names=("--ubatch",),
         why=_only("it chooses the size of its batches by itself", *_GGUF),

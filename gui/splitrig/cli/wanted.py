@@ -10,11 +10,19 @@ import psutil
 
 from splitrig.cli.extra import checked
 from splitrig.cli.ollama_options import attached_request, chosen_model, chosen_settings
-from splitrig.cli.options import check_mode, plan_request, rig_devices, with_companions
+from splitrig.cli.options import (
+    check_mode,
+    in_order,
+    plan_request,
+    rig_devices,
+    unusable,
+    with_companions,
+)
 from splitrig.cli.ray_cards import join_ray
 from splitrig.cli.remote_cards import Chosen, choose_remote
 from splitrig.cli.serve_news import News
 from splitrig.cli.vllm_options import check_vllm_extra, folder_request, with_vllm
+from splitrig.core.card_choice import named_cards
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
@@ -72,13 +80,16 @@ def wanted_request(
     model, model_name = chosen_model(kind, options.model)
     if kind is EngineKind.OLLAMA_ATTACHED:
         return attached_request(model, model_name, plan_request(options, 0), options.host)
-    chosen = _remote(options, about, model)
+    only = named_cards(options.gpus, rig.gpus) if options.gpus is not None else None
+    chosen = _remote(options, about, model, only)
     if chosen is not None:
         devices = chosen.devices
     else:
         split = options.tensor_split
         n_lent = len(read_shares(split)) if split is not None else 2
-        devices = engine_devices(engines, rig, model, n_lent, kind=kind, stopped=about.stopped)
+        devices = engine_devices(
+            engines, rig, model, n_lent, kind=kind, stopped=about.stopped, only=only
+        )
     if kind is EngineKind.VLLM:
         check_vllm_extra(options)
         devices, cluster = join_ray(
@@ -110,7 +121,9 @@ def wanted_request(
     return request, plan
 
 
-def _remote(options: argparse.Namespace, about: Surroundings, model: Path) -> Chosen | None:
+def _remote(
+    options: argparse.Namespace, about: Surroundings, model: Path, only: tuple[str, ...] | None
+) -> Chosen | None:
     """The cards of `--rpc`, with this machine's own where they are wanted; `None` without it.
 
     Raises:
@@ -121,8 +134,13 @@ def _remote(options: argparse.Namespace, about: Surroundings, model: Path) -> Ch
             raise SplitRigError("--local-cards goes with --rpc.", "Leave it out.")
         return None
     endpoints = parse_endpoints(options.rpc, default_port=None)
+    if only is not None and not options.local_cards:
+        raise SplitRigError(
+            "--gpus chooses among this machine's cards, and with --rpc they do not take part.",
+            "Add --local-cards, or leave --gpus out.",
+        )
     local = (about.rig, model) if options.local_cards else None
-    return choose_remote(about.engines, endpoints, about.cancelled, local=local)
+    return choose_remote(about.engines, endpoints, about.cancelled, local=local, only=only)
 
 
 def engine_devices(
@@ -133,22 +151,35 @@ def engine_devices(
     *,
     kind: EngineKind = EngineKind.LLAMA_CPP,
     stopped: Sequence[int] = (),
+    only: Sequence[str] | None = None,
 ) -> tuple[PlanDevice, ...]:
     """This machine's devices to plan for.
 
     Where there is no card at all the processor lends `n_lent` devices, as in the demo.
 
+    Args:
+        engines: The engines of this machine.
+        rig: Its cards.
+        model: To tell the engine's devices apart with.
+        n_lent: Devices that the processor lends.
+        kind: Which engine.
+        stopped: Gets an entry when the user wants to stop.
+        only: The cards to use, in this order; `None` takes all.
+
     Raises:
-        EngineError: The engine sees no device to use.
+        EngineError: The engine sees no device to use, or none for a card of `only`.
         ProbeCancelledError: `stopped` got an entry meanwhile.
     """
     if stopped:
         raise ProbeCancelledError("Stopped.")
     if rig.demo:
-        return rig_devices(rig)
+        return in_order(rig_devices(rig), only)
     if not rig.gpus:
         return lent_devices(n_lent)
     device_map = engines.ask_devices(kind, rig, model, lambda: bool(stopped))
+    for gpu_id in only or ():
+        if device_map.device(gpu_id) is None:
+            raise unusable(rig, device_map, gpu_id)
     usable = [g.id for g in rig.gpus if device_map.device(g.id) is not None]
     if not usable:
         reasons = "; ".join(device_map.unmatched_gpus.values()) or "no card was found"
@@ -156,7 +187,8 @@ def engine_devices(
             f"The engine has no card to use: {reasons}.",
             "Try --demo, which lends the processor as two cards.",
         )
-    return tuple(d for d in rig_devices(rig, device_map) if d.id in usable)
+    devices = [d for d in rig_devices(rig, device_map) if d.id in usable]
+    return in_order(devices, only)
 
 
 def lent_devices(n_devices: int) -> tuple[PlanDevice, ...]:

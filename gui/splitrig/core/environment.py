@@ -66,6 +66,25 @@ def _ours(names: str, reason: str, *engines: EngineKind) -> _Rule:
     return _Rule(re.compile(names.replace(" ", "|")), reason, engines or STARTED, stays=False)
 
 
+_PYTHON_SETTINGS = (
+    "model model_alias n_gpu_layers split_mode main_gpu tensor_split vocab_only use_mmap "
+    "use_mlock kv_overrides rpc_servers seed n_ctx n_batch n_ubatch n_threads n_threads_batch "
+    "rope_scaling_type rope_freq_base rope_freq_scale yarn_ext_factor yarn_attn_factor "
+    "yarn_beta_fast yarn_beta_slow yarn_orig_ctx mul_mat_q logits_all embedding offload_kqv "
+    "flash_attn last_n_tokens_size lora_base lora_path numa chat_format chat_template_kwargs "
+    "clip_model_path cache cache_type cache_size hf_tokenizer_config_path "
+    "hf_pretrained_model_name_or_path hf_model_repo_id draft_model draft_model_num_pred_tokens "
+    "type_k type_v verbose host port ssl_keyfile ssl_certfile interrupt_requests "
+    "disable_ping_events root_path config_file models"
+)
+"""Settings of llama_cpp.server, each also a variable (llama_cpp/server/settings.py, pydantic)."""
+
+
+def _any_case(names: str) -> str:
+    """Names as one, in capitals or not: pydantic does not tell them apart."""
+    return f"(?i:{names.replace(' ', '|')})"
+
+
 _RULES = (
     _stays("OLLAMA_MODELS", "it names the folder of your models", *_OLLAMA),
     _stays("OLLAMA_(LOAD_TIMEOUT|NOPRUNE|TMPDIR|REMOTES|NO_CLOUD)",
@@ -85,6 +104,9 @@ _RULES = (
     _ours("LLAMA_API_KEY", _KEY, *_GGML),
     _ours(r"LLAMA_LOG_\w+", _LOG, *_GGML),
     _ours(r"LLAMA_ARG_\w+ LLAMA_SERVER_\w+", _OPTIONS, *_GGML),
+    _ours(_any_case("api_key"), _KEY, EngineKind.LLAMA_CPP_PYTHON),
+    _ours(_any_case(_PYTHON_SETTINGS), _OPTIONS, EngineKind.LLAMA_CPP_PYTHON),
+    _ours("WEB_CONCURRENCY FORWARDED_ALLOW_IPS", _OPTIONS, EngineKind.LLAMA_CPP_PYTHON),
     _ours("GGML_NO_BACKTRACE", "a crash would start a debugger", *_GGML),
     _ours("OLLAMA_HOST OLLAMA_ORIGINS", _NETWORK, *_OLLAMA),
     _ours(r"OLLAMA_DEBUG\w*", _LOG, *_OLLAMA),
@@ -105,6 +127,8 @@ _RULES = (
            *_GGML),
     _stays("LD_PRELOAD GGML_BACKEND_PATH LLAMA_CPP_LIB_PATH",
            "it loads other libraries into the engine"),
+    _stays("LLAVA_CPP_LIB MTMD_CPP_LIB", "it loads another library into the engine",
+           EngineKind.LLAMA_CPP_PYTHON),
     _stays("PYTHONPATH", "it adds packages to the engine's",
            EngineKind.LLAMA_CPP_PYTHON, EngineKind.VLLM),
     _stays(r"GGML_VK_(PERF|MEMORY|SYNC)_LOGGER\w* GGML_SCHED_DEBUG\w* "

@@ -34,6 +34,7 @@ def test_check_shows_two_devices_carrying_three_to_one_as_planned() -> None:
         assert device["planned"]["kv_bytes"] == device["actual"]["kv_bytes"]
     assert result["tok_s"] > 0
     assert result["answer"]
+    assert result["notes"] == []
 
 
 @pytest.mark.engine
@@ -63,6 +64,8 @@ def test_serve_tells_ready_answers_and_ends_clean_on_ctrl_c() -> None:
     assert [d["layers"] for d in ready["devices"]] == [16, 15]
     assert ready["mismatches"] == []
     assert not any(ready["api_key"] in part for part in ready["command"])
+    assert ready["served_model"] == Path(MODEL).stem
+    assert "share" not in ready
     request = urllib.request.Request(
         f"{ready['url']}/v1/models", headers={"Authorization": f"Bearer {ready['api_key']}"}
     )
@@ -237,3 +240,64 @@ def test_output_into_a_closed_pipe_ends_quietly() -> None:
         error = process.stderr.read()
         process.wait()
     assert b"Traceback" not in error
+
+
+@pytest.mark.engine
+def test_serve_prints_lines_to_copy_on_wish() -> None:
+    command = [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--share"]
+    with subprocess.Popen(
+        [*command, "--json"], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as serve:
+        assert serve.stdout is not None
+        ready = next(e for e in map(json.loads, serve.stdout) if e["event"] in ("ready", "failed"))
+        share = ready["share"]
+        assert set(share) == {"curl", "python", "environment"}
+        answer = subprocess.run(
+            share["curl"], shell=True, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as serve:
+        assert serve.stdout is not None
+        lines = []
+        for line in serve.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    text = "".join(lines)
+    address, key = lines[3].removeprefix("Ready at ").strip().split(" with the key ")
+    assert f"Model name: {Path(MODEL).stem}\n" in text
+    assert f"curl {address}/v1/chat/completions" in text
+    assert f"export OPENAI_API_KEY={key}" in text
+    assert f'api_key="{key}"' in text
+
+
+@pytest.mark.engine
+def test_what_was_inherited_and_does_not_reach_the_engine_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "xdg-config" / "llama.cpp" / "config.ini"
+    config.parent.mkdir(parents=True)
+    config.touch()
+    inherited = {"CUDA_VISIBLE_DEVICES": "1", "LLAMA_ARG_CTX_SIZE": "99"}
+    command = [sys.executable, "-m", "splitrig", "serve", "--model", MODEL, "--demo", "--json"]
+    with subprocess.Popen(
+        command, env=environment(**inherited), stdout=subprocess.PIPE, text=True
+    ) as serve:
+        assert serve.stdout is not None
+        before = next(e for e in map(json.loads, serve.stdout) if e["event"] in ("before", "ready"))
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=10)
+    notes = {note["id"]: note for note in before["notes"]}
+    assert set(notes) == {"environment-replaced", "config-file-hidden"}
+    assert (
+        "CUDA_VISIBLE_DEVICES and LLAMA_ARG_CTX_SIZE are set"
+        in (notes["environment-replaced"]["message"])
+    )
+    done = splitrig("check", **inherited)
+    assert (
+        "LLAMA_ARG_CTX_SIZE=99 was set in your environment; SplitRig does not pass" in done.stdout
+    )
+    assert f"{config} holds options for llama.cpp; SplitRig hides it" in done.stdout
+    assert done.returncode == 0

@@ -137,6 +137,47 @@ def test_the_engine_chosen_in_the_settings_is_not_removed(github: GitHub) -> Non
     assert installed()
 
 
+def used_now() -> str:
+    said = json.loads(engines("--json").stdout)["engines"]
+    return next(engine["id"] or engine["source"] for engine in said if engine["used"])
+
+
+def test_any_engine_that_is_listed_can_be_used(github: GitHub) -> None:
+    for build in ("b8", "b7"):
+        assert engines("install", build, github=github).returncode == 0
+    assert used_now() == "b8-cpu"
+    assert "'splitrig engines use ENGINE' chooses another." in engines().stdout
+    done = engines("use", "b7-cpu")
+    assert done.stdout == "b7-cpu is used from now on; cards it sees: Vulkan0 A card.\n"
+    assert used_now() == "b7-cpu"
+    path = installed()[1].path
+    assert SettingsStore().load().engine.llama_server == path
+    said = json.loads(engines("use", "bundled", "--json").stdout)["used"]
+    assert (said["source"], said["chosen"], said["used"]) == ("bundled", True, True)
+    assert used_now() == "bundled"
+    assert engines("use", "auto").returncode == 0
+    assert SettingsStore().load().engine.llama_server is None
+    assert used_now() == "b8-cpu"
+
+
+def test_an_engine_that_cannot_be_used_changes_nothing(github: GitHub, tmp_path: Path) -> None:
+    for build in ("b7", "b8"):
+        assert engines("install", build, github=github).returncode == 0
+    said = failure(engines("use", "b9-cpu"))
+    assert "There is no llama-server 'b9-cpu' here. Listed: b8-cpu, b7-cpu and bundled" in said
+    newest, older = installed()
+    older.path.unlink()
+    assert "b7-cpu is damaged. Remove it with" in failure(engines("use", "b7-cpu"))
+    newest.path.write_text("#!/bin/sh\nexit 3\n")
+    assert "is no llama-server" in failure(engines("use", "b8-cpu"))
+    assert SettingsStore().load() == Settings()
+    settings = tmp_path / "xdg-config" / "splitrig" / "settings.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("= =")
+    assert "is not valid TOML" in failure(engines("use", "bundled"))
+    assert settings.read_text() == "= ="
+
+
 def test_a_damaged_one_is_named(github: GitHub) -> None:
     assert engines("install", github=github).returncode == 0
     installed()[0].path.unlink()

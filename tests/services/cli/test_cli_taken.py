@@ -45,6 +45,7 @@ NAMES = [
 ]
 ELSEWHERE = {
     "--json": "it is about what is said",
+    "--share": "so is this, in test_cli_engine_commands",
     "--rpc": "test_cli_remote has the servers it needs",
     "--local-cards": "test_cli_remote",
     "--ray": "test_cli_ray has the cluster it needs",
@@ -56,8 +57,8 @@ SERVE_ONLY = {
     "--attach", "--llama-server", "--ollama", "--vllm", "--ray", "--ray-start", "--rpc",
     "--local-cards", "--port", "--host", "--demo",
 }  # fmt: skip
-_ALL = {"--json", "--ctx"}
-_SHARED = _ALL | {"--tensor-split", "--split", "--port"}
+_ALL = {"--json", "--share", "--ctx"}
+_SHARED = _ALL | {"--tensor-split", "--split", "--port", "--gpus"}
 _GGUF = _SHARED | {
     "--ubatch", "--cache-type-k", "--cache-type-v", "--n-gpu-layers", "--flash-attn",
     "--split-mode", "--demo",
@@ -81,6 +82,7 @@ TAKEN = {
 PLANNED = {LLAMA: PLAN_ONLY, VLLM: PLAN_ONLY - {"--no-overhead"}}
 WORDS = {
     "--ctx": ["1024"],
+    "--gpus": ["1,0"],
     "--tensor-split": ["5,4"],
     "--split": ["5,4"],
     "--ubatch": ["128"],
@@ -212,8 +214,10 @@ def words_for(name: str, files: dict[str, Path]) -> list[str]:
     return [name, *([str(files[name])] if name in files else WORDS.get(name, []))]
 
 
-def beside(name: str) -> list[str]:
+def beside(name: str, kind: EngineKind) -> list[str]:
     """What has to stand beside an option so that it means something."""
+    if name == "--gpus":
+        return [] if kind is VLLM else ["--demo"]
     if name == "--no-kv-unified":
         return ["--parallel", "4", "--kv-unified"]
     if name == "--kv-unified":
@@ -294,7 +298,7 @@ def test_each_option_of_serve_is_taken_or_refused(
             continue
         if (kind, name) == (PYTHON, "--no-kv-unified"):
             continue  # that is what it does
-        alone = [*base, *beside(name)]
+        alone = [*base, *beside(name, kind)]
         options = parse([*alone, *words_for(name, files)])
         if (error := refusal(parse([*base, *words_for(name, files)]))) is not None:
             assert error.message.startswith(f"{name} is " if name != EXTRA else "What stands"), name
@@ -326,17 +330,21 @@ def test_each_option_of_plan_is_taken_or_refused(
 
     taken = set()
     for name in NAMES:
-        if name in SERVE_ONLY or name in ELSEWHERE or name == EXTRA:
+        if name in SERVE_ONLY | {"--gpus", EXTRA, *ELSEWHERE}:
             continue
-        with_cards = [*base, *([] if name in ("--free-mib", "--rig") else cards), *beside(name)]
+        with_cards = [
+            *base,
+            *([] if name in ("--free-mib", "--rig") else cards),
+            *beside(name, kind),
+        ]
         words = [*with_cards, *words_for(name, files)]
         if (error := refusal(parse([*base, *words_for(name, files)]), kind)) is not None:
             assert error.message.startswith(f"{name} is not taken by")
             continue
         # vLLM's figures follow its share of memory, not every knob
-        assert kind is VLLM or said(words) != said([*base, *cards, *beside(name)]), name
+        assert kind is VLLM or said(words) != said([*base, *cards, *beside(name, kind)]), name
         taken.add(name)
-    assert taken == TAKEN[kind] - SERVE_ONLY - set(ELSEWHERE) - {EXTRA} | PLANNED[kind]
+    assert taken == TAKEN[kind] - SERVE_ONLY - {"--gpus", EXTRA, *ELSEWHERE} | PLANNED[kind]
 
 
 @pytest.mark.parametrize(
@@ -388,3 +396,17 @@ def test_what_means_nothing_is_told_before_any_file_is_read(words: list[str], me
         check_options(parse(["serve", "--model", "x", *words]), LLAMA)
     assert caught.value.message.startswith(message)
     assert caught.value.hint
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("name", ["--rpc=127.0.0.1:1", "--local-cards"])
+@pytest.mark.parametrize("kind", [PYTHON, OLLAMA, ATTACHED, VLLM])
+def test_cards_of_other_machines_are_refused_with_what_to_do_instead(
+    kind: EngineKind, name: str
+) -> None:
+    error = refusal(parse(["serve", "--model", "x", name]), kind)
+    assert error is not None
+    if kind is VLLM:
+        assert error.hint.startswith("Use --ray ADDRESS instead")
+    else:
+        assert error.hint.startswith("Take --engine llama.cpp with --rpc")

@@ -1,6 +1,8 @@
 """llama-cpp-python as an engine, for real: two lent devices or two software cards, 3 : 1."""
 
 import json
+import os
+import subprocess
 import time
 import urllib.request
 from dataclasses import replace
@@ -13,6 +15,7 @@ from tests.services.engines.processes import running
 from tests.support.provisioned import LlamaCppPythonEnv
 
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.environment import engine_environment
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.plan import Plan
@@ -149,6 +152,28 @@ def test_settings_in_the_environment_do_not_reach_the_server(
     watched.start(for_python(request), plan)
     ready = watched.wait(Phase.READY, most_s=120)
     assert row(ready, "RPC0") == (24, 50.73, 72.0)
+
+
+def test_every_setting_that_the_server_has_is_kept_from_it(
+    llama_cpp_python_env: LlamaCppPythonEnv,
+) -> None:
+    env = llama_cpp_python_env
+    ask = "from llama_cpp.server import settings as s\n"
+    ask += "print(*s.Settings.model_fields, *s.ConfigFileSettings.model_fields)"
+    done = subprocess.run(
+        [env.python, "-c", ask],
+        env={**os.environ, **env.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    names = done.stdout.split()
+    assert len(names) > 50
+    inherited = {name.upper(): "1" for name in names}
+    assert engine_environment(EngineKind.LLAMA_CPP_PYTHON, inherited).variables.keys() == {
+        "CUDA_DEVICE_ORDER"
+    }
 
 
 def test_failures_are_sentences_and_leave_nothing(

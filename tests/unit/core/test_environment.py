@@ -95,6 +95,13 @@ def test_what_is_set_here_goes_over_everything_and_is_told() -> None:
         ("VLLM_SERVER_DEV_MODE", {VLLM}),
         ("WORLD_SIZE", {VLLM}),
         ("PYTHONHOME", {VLLM}),
+        ("MODEL", {PYTHON}),
+        ("HOST", {PYTHON}),
+        ("CACHE", {PYTHON}),
+        ("n_gpu_layers", {PYTHON}),
+        ("Tensor_Split", {PYTHON}),
+        ("CONFIG_FILE", {PYTHON}),
+        ("api_key", {PYTHON}),
     ],
 )
 def test_settings_of_an_engine_do_not_reach_it(name: str, engines: set[EngineKind]) -> None:
@@ -166,3 +173,9 @@ def test_one_note_names_what_an_engine_does_not_get() -> None:
     assert "LLAMA_ARG_CTX_SIZE" in note.message
     assert "are set in your environment" in note.message
     assert environment_note((), LLAMA) is None
+
+
+def test_a_setting_of_the_python_server_in_other_letters_does_not_stand_beside_ours() -> None:
+    made = engine_environment(PYTHON, {"api_key": "theirs", "MODELS_DIR": "/x"}, {"API_KEY": "o"})
+    assert made.variables == {"API_KEY": "o", "MODELS_DIR": "/x", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert [note.name for note in made.replaced] == ["api_key"]

@@ -41,23 +41,6 @@ for name in ("llama-cpp-python", "fastapi", "uvicorn", "pydantic-settings", "sse
     except packages.PackageNotFoundError:
         print(name, "missing")
 """
-SETTINGS = frozenset(
-    [
-        "model", "model_alias", "n_gpu_layers", "split_mode", "main_gpu", "tensor_split",
-        "vocab_only", "use_mmap", "use_mlock", "kv_overrides", "rpc_servers", "seed", "n_ctx",
-        "n_batch", "n_ubatch", "n_threads", "n_threads_batch", "rope_scaling_type",
-        "rope_freq_base", "rope_freq_scale", "yarn_ext_factor", "yarn_attn_factor",
-        "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx", "mul_mat_q", "logits_all",
-        "embedding", "offload_kqv", "flash_attn", "last_n_tokens_size", "lora_base",
-        "lora_path", "numa", "chat_format", "chat_template_kwargs", "clip_model_path",
-        "cache", "cache_type", "cache_size", "hf_tokenizer_config_path",
-        "hf_pretrained_model_name_or_path", "hf_model_repo_id", "draft_model",
-        "draft_model_num_pred_tokens", "type_k", "type_v", "verbose", "host", "port",
-        "ssl_keyfile", "ssl_certfile", "api_key", "interrupt_requests", "disable_ping_events",
-        "root_path", "config_file",
-    ]
-)  # fmt: skip
-"""What the server would take from its environment (llama_cpp/server/settings.py)."""
 _MODES = {"none": 0, "layer": 1}
 _TROUBLES = tuple(
     (kind, re.compile(pattern))
@@ -239,8 +222,7 @@ class LlamaCppPython:
         ours |= self._extra_env
         if api_key is not None:
             ours["API_KEY"] = api_key  # not an argument, which every user could read
-        made = environment_for(self.kind, ours)
-        return {n: v for n, v in made.variables.items() if n in ours or n.lower() not in SETTINGS}
+        return dict(environment_for(self.kind, ours).variables)
 
     def _launcher(self, *arguments: str, cancelled: Cancelled) -> tuple[int, str]:
         command = [str(self._python), str(LAUNCHER), *arguments]
