@@ -45,6 +45,7 @@ from splitrig.core.engine import (
 )
 from splitrig.core.engine_machine import HOST, is_shared
 from splitrig.core.engine_remarks import note_of
+from splitrig.core.engine_rules import divided_by_engine, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
@@ -169,6 +170,7 @@ def _wanted(
     wanted = with_companions(plan_request(options, len(devices)), options, read)
     check_mode(wanted, devices)
     plan = make_plan(read, devices, wanted)
+    plan = divided_by_engine(plan, rules_of(kind, engines.get(kind).build))
     plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     if chosen is not None:
         _say_remote(chosen, link_costs(read, plan, wanted, chosen.cards), as_json=options.json)

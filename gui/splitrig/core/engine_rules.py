@@ -12,6 +12,7 @@ from pathlib import Path
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
 from splitrig.core.ollama import follows_ratio
+from splitrig.core.plan import Plan
 from splitrig.core.split_mode import LAYER
 from splitrig.core.words import listed
 
@@ -200,6 +201,14 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
             lends=False,
         )
     return rules
+
+
+def divided_by_engine(plan: Plan, rules: EngineRules) -> Plan:
+    """The plan, with a note that only the engine knows the shares, where that is so."""
+    if rules.ratio is not Ratio.NONE or len(plan.devices) < 2:
+        return plan
+    note = f"{rules.no_ratio} The shares shown here are those of free memory."
+    return replace(plan, notes=(note, *plan.notes))
 
 
 def version_of(build: str) -> tuple[int, ...] | None:

@@ -9,6 +9,8 @@ from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import (
     FOLDED,
     EngineRules,
+    Ratio,
+    divided_by_engine,
     lost_on_switch,
     reads,
     rules_of,
@@ -35,7 +37,7 @@ from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
-from splitrig.views.launch.shares import Shares
+from splitrig.views.launch.shares import Shares, by_free_memory
 
 DEFAULT_CTX = 4096
 
@@ -228,13 +230,19 @@ class Planner:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Share per used card."""
+        """Share per used card; by free memory where the engine takes none."""
+        if not self._takes_split:
+            return by_free_memory(self.devices)
         return self._shares.values
+
+    @property
+    def _takes_split(self) -> bool:
+        return self.rules.ratio is not Ratio.NONE
 
     @property
     def auto(self) -> bool:
         """The split follows free memory."""
-        return self._shares.auto
+        return self._shares.auto or not self._takes_split
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -266,7 +274,7 @@ class Planner:
         """The knobs as core wants them."""
         knobs = self.knobs
         return PlanRequest(
-            split=self.shares or None,
+            split=(self.shares or None) if self._takes_split else None,
             n_ctx=knobs.n_ctx,
             n_gpu_layers=knobs.n_gpu_layers,
             cache_type_k=knobs.cache_type_k,
@@ -288,7 +296,8 @@ class Planner:
             return unplanned()
         if self.model is None or not self.devices:
             return None
-        return make_plan(self.model, self.devices, self.plan_request())
+        plan = make_plan(self.model, self.devices, self.plan_request())
+        return divided_by_engine(plan, self.rules)
 
     def launch_request(self) -> LaunchRequest | None:
         """What Start would ask for."""
