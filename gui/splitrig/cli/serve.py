@@ -170,7 +170,7 @@ def _wanted(
     wanted = with_companions(plan_request(options, len(devices)), options, read)
     check_mode(wanted, devices)
     plan = make_plan(read, devices, wanted)
-    plan = divided_by_engine(plan, rules_of(kind, engines.get(kind).build))
+    plan = divided_by_engine(plan, rules_of(kind, engines.get(kind).check(lambda: bool(stopped))))
     plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     if chosen is not None:
         _say_remote(chosen, link_costs(read, plan, wanted, chosen.cards), as_json=options.json)

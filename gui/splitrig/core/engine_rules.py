@@ -195,8 +195,9 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
         return replace(
             rules,
             ratio=Ratio.NONE,
-            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
-            "The choice of cards and of layers holds.",
+            no_ratio=f"Ollama {build} divides a model by itself, and only it knows the shares; "
+            "0.30 and newer take a ratio. The choice of cards and of layers holds.",
+            reads=Reads.STORE,
             one_cache_type=True,
             lends=False,
         )
@@ -207,7 +208,7 @@ def divided_by_engine(plan: Plan, rules: EngineRules) -> Plan:
     """The plan, with a note that only the engine knows the shares, where that is so."""
     if rules.ratio is not Ratio.NONE or len(plan.devices) < 2:
         return plan
-    note = f"{rules.no_ratio} The shares shown here are those of free memory."
+    note = f"{rules.no_ratio} The shares in this plan follow free memory."
     return replace(plan, notes=(note, *plan.notes))
 
 

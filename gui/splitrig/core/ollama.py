@@ -385,8 +385,11 @@ def unplanned() -> Plan:
     return Plan(devices=(), host=nothing, split=(), fits=True, notes=(note,))
 
 
-def not_honoured(version: str | None, split: Sequence[float]) -> str:
+def not_honoured(split: Sequence[float]) -> str:
     """Ollama loaded, but not as it was told."""
-    if version is not None and not follows_ratio(version):
-        return f"Ollama {version} has divided the model by itself; 0.30 and newer take a ratio."
     return f"Ollama did not honour the ratio {split_text(split)}."
+
+
+def divided_by_itself(version: str) -> str:
+    """A version that takes no ratio has loaded."""
+    return f"Ollama {version} has divided the model by itself; 0.30 and newer take a ratio."

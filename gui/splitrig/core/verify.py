@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from splitrig.core.engine import Buffers, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_log import TOGETHER
-from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_machine import HOST, divides_by_itself
 from splitrig.core.engine_remarks import note_of
 from splitrig.core.engine_words import engine_name
 from splitrig.core.gpu import GpuSample, Note, Rig, Severity
@@ -187,7 +187,7 @@ def verify(
     notes: list[Note] = []
     if empty and len(carrying) == 1:
         notes.append(_one_card(status, carrying[0], empty))
-    else:
+    elif not divides_by_itself(status):
         notes += [_stayed_empty(status, card) for card in empty]
     notes += _wrong_cards(status, cards, now, pids)
     notes += _without_process(status, cards, now, pids)

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from splitrig.core.engine import Buffers, EngineStatus
-from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, allowed_bytes, is_shared
+from splitrig.core.engine_machine import (
+    HOST,
+    LOG_STEP_BYTES,
+    allowed_bytes,
+    divides_by_itself,
+    is_shared,
+)
+from splitrig.core.ollama import divided_by_itself
 from splitrig.core.plan import DevicePlan
 from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, MIB, MISSING, number_text, size_text
@@ -68,11 +75,12 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
     if status.plan is None:
         return ()
     cards = []
+    by_itself = divides_by_itself(status)  # then what was planned are shares by free memory
     for index, device in enumerate(status.plan.devices):
         name = status.device_names[index] if index < len(status.device_names) else device.name
         actual = status.actual.get(name, Buffers())
         loaded = status.layers.get(name)
-        drifted = loaded is not None and loaded != device.n_layers
+        drifted = loaded is not None and loaded != device.n_layers and not by_itself
         cards.append(
             PlacedCard(
                 id=device.id,
@@ -83,7 +91,7 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
                 rows=_rows(
                     device,
                     actual,
-                    exact=not is_shared(status.actual),
+                    exact=not is_shared(status.actual) and not by_itself,
                     tolerance=status.plan.tolerance,
                 ),
             )
@@ -150,6 +158,8 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
     if is_shared(status.actual):
         return True, "Loaded, divided within the layers", NOT_TOLD
+    if divides_by_itself(status) and status.build is not None:
+        return True, "Loaded, divided by Ollama", divided_by_itself(status.build)
     if (placed := status.log.placed) is not None:
         on_cards = placed.on_cards_bytes >= placed.total_bytes
         where = (
