@@ -107,6 +107,29 @@ def test_one_that_runs_already_is_used_and_left_running(
         assert "Ollama has no model 'nope:latest'; it has smollm2:latest." in refused.stdout
 
 
+def test_its_models_are_listed_from_the_disk_and_from_a_server(
+    ollama_install: OllamaInstall, tmp_path: Path
+) -> None:
+    with running_ollama(ollama_install, tmp_path, Path(MODEL)) as ollama:
+        there = ("models", "--engine", "ollama-attached")
+        (model,) = json.loads(splitrig(*there, "--json", OLLAMA_HOST=ollama.url).stdout)["models"]
+        assert (model["name"], model["engine"]) == ("smollm2:latest", "ollama-attached")
+        assert (model["parameters"], model["quantization"]) == ("134.52M", "Q4_1")
+        assert model["size_bytes"] > 90 * MIB
+        shown = splitrig(*there, "--attach", ollama.url).stdout
+        assert "smollm2:latest" in shown
+        assert "Q4_1" in shown
+        gone = ollama.url
+    store = {"OLLAMA_MODELS": str(tmp_path / "models"), "HOME": str(tmp_path)}
+    stored = json.loads(splitrig("models", "--json", **store).stdout)
+    assert [m["name"] for m in stored["models"]] == ["smollm2:latest"]
+    assert Path(stored["models"][0]["path"]).is_file()
+    failed = splitrig(*there, "--attach", gone)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert f"Nothing answers at {gone}" in failed.stderr
+    assert splitrig("models", "--attach", gone).returncode == 1
+
+
 CARD = (
     'time=x level=INFO source=types.go:32 msg="inference compute" id={n} library=CUDA '
     'name=CUDA{n} description="{name}" pci_id={pci} type=discrete total="{gib}.0 GiB" '

@@ -10,29 +10,11 @@ from typing import Any
 from splitrig.core import ollama_failure as failures
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import FOREVER, full_name
+from splitrig.core.ollama_model import ServedModel
 from splitrig.services.engines.ollama_http import Ask, Call, OllamaHttp
 
 ANSWER_S = 15.0
 """Longest wait for answers that need no work of it, seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
-    """A model an Ollama offers.
-
-    Attributes:
-        name: With its tag.
-        n_bytes: Size of its files, bytes.
-        family: Architecture, such as `llama`; empty where it does not say.
-        parameters: Such as '134.52M'; empty where it does not say.
-        quantization: Such as 'Q4_1'; empty where it does not say.
-    """
-
-    name: str
-    n_bytes: int
-    family: str = ""
-    parameters: str = ""
-    quantization: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,15 @@ class KnobsPanel(Panel):
         knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
         self.show_knobs(replace(knobs, n_gpu_layers=-1, n_ctx=wanted))
 
+    def show_served(self) -> None:
+        """Limits of a model of which only the name is known: none."""
+        self._model = None
+        self._tips[Knob.CONTEXT] = ""
+        self.context.setToolTip("")
+        self.more.show_model(None)
+        knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
+        self.show_knobs(replace(knobs, n_gpu_layers=-1))
+
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""
         n_layer = self._model.n_layer if self._model is not None else 0
@@ -186,6 +195,8 @@ class KnobsPanel(Panel):
         self.keys.setCurrentText(knobs.cache_type_k)
         self.values.setCurrentText(knobs.cache_type_v)
         self.requests.setValue(knobs.n_parallel)
+        # without a header nobody knows how many there are
+        self.layers.setEnabled(n_layer > 0 and Knob.LAYERS in self._rules.knobs)
         self.layers.setRange(0, n_layer + 1)
         every = knobs.n_gpu_layers < 0 or knobs.n_gpu_layers > n_layer
         self.layers.setValue(n_layer + 1 if every else knobs.n_gpu_layers)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
@@ -24,6 +25,7 @@ from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
+from splitrig.core.ollama_model import ServedModel
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.ray import is_far
 from splitrig.core.server_options import Options
@@ -81,6 +83,7 @@ class Planner:
         model: The GGUF file that is to be loaded.
         model_name: What Ollama calls it, if it is one of its models.
         folder: The Hugging Face folder that is to be loaded instead.
+        served: The model of a running Ollama that is to be loaded instead; only its name is known.
         vllm_plan: The plan for that folder, as far as there is one.
         knobs: The settings below the split.
         port: Wanted TCP port; 0 for a free one.
@@ -98,6 +101,7 @@ class Planner:
         self.model: Model | None = None
         self.model_name = ""
         self.folder: HfModel | None = None
+        self.served: ServedModel | None = None
         self.vllm_plan: VllmPlan | None = None
         self._refusal = ""
         self.knobs = Knobs()
@@ -292,7 +296,7 @@ class Planner:
         self.vllm_plan, self._refusal = None, ""
         if self.folder is not None:
             return self._plan_folder(self.folder) if self.devices else None
-        if self.model is not None and not self.rules.picks_cards:
+        if self.has_model and not self.rules.picks_cards:
             return unplanned()
         if self.model is None or not self.devices:
             return None
@@ -304,24 +308,31 @@ class Planner:
         if self.folder is not None:
             return self._folder_request(self.folder)
         cards = self.used_cards if self.rules.picks_cards else ()
-        if self.model is None or (self.rules.picks_cards and not cards):
+        path, name = self._named_model()
+        if path is None or (self.rules.picks_cards and not cards):
             return None
         try:
             names, rpc = self._names_and_servers(cards)
         except EngineError:
             return None  # `obstacle` says why
         return LaunchRequest(
-            model=self.model.path,
+            model=path,
             gpu_ids=tuple(card.id for card in cards),
             devices=names,
             rpc=rpc,
             plan=self.plan_request(),
             engine=self.engine,
-            model_name=self.model_name,
+            model_name=name,
             port=self.port,
             host=self.host,
             extra_arguments=self.extra.arguments,
         )
+
+    def _named_model(self) -> tuple[Path | None, str]:
+        """The file, and what Ollama calls it; the name stands for a file that is not known."""
+        if self.served is not None and self.has_model:
+            return Path(self.served.name), self.served.name
+        return (self.model.path if self.model is not None else None), self.model_name
 
     def _names_and_servers(
         self, cards: Sequence[CardChoice]
@@ -425,16 +436,21 @@ class Planner:
 
     @property
     def has_model(self) -> bool:
-        """A file or a folder is chosen."""
-        return self.model is not None or self.folder is not None
+        """A file or a folder is chosen, or a model that the engine chosen has by that name."""
+        by_name = self.served is not None and not self.rules.picks_cards
+        return self.model is not None or self.folder is not None or by_name
 
     def use_model(self, model: Model, name: str = "") -> None:
         """Load this file, which Ollama may have a name for."""
-        self.model, self.model_name, self.folder = model, name, None
+        self.model, self.model_name, self.folder, self.served = model, name, None, None
 
     def use_folder(self, model: HfModel) -> None:
         """Load this Hugging Face folder."""
-        self.model, self.model_name, self.folder = None, "", model
+        self.model, self.model_name, self.folder, self.served = None, "", model, None
+
+    def use_served(self, model: ServedModel) -> None:
+        """Load this model of a running Ollama."""
+        self.model, self.model_name, self.folder, self.served = None, "", None, model
 
     def vllm_options(self) -> VllmOptions:
         """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it."""
