@@ -19,6 +19,7 @@ from splitrig.core.engine_log import (
     TOGETHER,
     BufferKind,
     BufferSeen,
+    Held,
     LayerAssigned,
     LoadLog,
     LogEvent,
@@ -298,7 +299,7 @@ def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
         return step(status, Advanced(share=event.event.share))
     log = add_event(status.log, event.event)
     status = replace(status, log=log, build=log.build or status.build)
-    if isinstance(event.event, BufferSeen | LayerAssigned | Placed):
+    if isinstance(event.event, BufferSeen | LayerAssigned | Placed | Held):
         layers = _named_layers(log)
         status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
         if status.phase is Phase.READY:

@@ -7,6 +7,7 @@ card that stayed empty, a process on the wrong card, and weights that went to th
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
+from splitrig.core.attached import placement_notes
 from splitrig.core.engine import Buffers, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_log import TOGETHER
 from splitrig.core.engine_machine import HOST, divides_by_itself
@@ -175,13 +176,15 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together` and `unmetered`, and
-        the engine's own remarks.
+        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together`, `unmetered` and
+        `placed`, and the engine's own remarks.
     """
+    after = after or now
     remarks = (*_together(status), *map(note_of, status.log.remarks), *_unmetered(status))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
-    cards = _cards(status, before, after or now, now, pids)
+    remarks = (*placement_notes(status, before, after), *remarks)
+    cards = _cards(status, before, after, now, pids)
     empty = [card for card in cards if card.empty]
     carrying = [card for card in cards if card.planned_bytes >= NOTABLE_BYTES and not card.empty]
     notes: list[Note] = []

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from splitrig.core.config_files import config_files
 from splitrig.core.engine import Buffers, EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_log import Held, Holding, LoadLog, Placed, add_event
 from splitrig.core.environment import inherited_notes
 from splitrig.core.errors import EngineError, EngineMissingError
 from splitrig.core.ollama import check_request
@@ -20,6 +21,7 @@ from splitrig.views.launch.loading_panel import steps_of
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.launch.placement import placed_cards, placed_verdict
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.state_pill import StatePill
 
 
 @pytest.fixture
@@ -279,3 +281,35 @@ def test_while_another_program_is_asked_the_error_of_the_one_before_is_gone(
     page.forget_engine_error()
     assert row.notes.isHidden()
     assert page.can_start
+
+
+def test_an_ollama_that_lets_go_of_the_model_is_not_said_to_have_it(
+    page: LaunchPage, theme: Theme, qtbot: QtBot
+) -> None:
+    page.show_model(make_model(), "smollm2:latest")
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    log = add_event(LoadLog(), Placed(total_bytes=GIB, on_cards_bytes=GIB))
+    request = page.planner.launch_request()
+    assert request is not None
+    ready = EngineStatus(
+        phase=Phase.READY, request=request, plan=page.plan, url="http://127.0.0.1:11434",
+        log=add_event(log, Held(Holding.OURS)),
+    )  # fmt: skip
+    pill = StatePill(theme)
+    qtbot.addWidget(pill)
+    running = page.running
+    for how, state, title, button in (
+        (Holding.OURS, "Running · Ollama", "Loaded by Ollama", "Unload"),
+        (Holding.BEFORE, "Running · Ollama", "Loaded by Ollama", "Release"),
+        (Holding.GONE, "Not loaded · Ollama", "Not loaded any more", "Release"),
+    ):
+        status = replace(ready, log=add_event(ready.log, Held(how)))
+        page.show_status(status)
+        pill.show_status(status)
+        assert pill.text == state
+        assert running.head.title.text() == title
+        assert running.summary.stop.text() == button
+        assert running.summary.stop.toolTip()
+    assert "the next question loads it again" in running.head.detail.text()
+    page.show_status(replace(ready, request=replace(request, engine=EngineKind.OLLAMA)))
+    assert running.summary.stop.text() == "Stop"

@@ -15,8 +15,10 @@ from tests.services.engines.processes import wait_for
 from tests.support.ollama_rig import RunningOllama, running_ollama, software_cards
 from tests.support.provisioned import OllamaInstall
 
+from splitrig.core.attached import is_unloaded
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.engine import Dialect, EngineKind, LaunchRequest, Phase
+from splitrig.core.engine_log import Holding
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import attached_options, unplanned
 from splitrig.core.plan import PlanRequest
@@ -125,11 +127,33 @@ def test_a_model_that_was_loaded_before_stays_loaded(
 ) -> None:
     ollama.load(options={"num_ctx": 1024}, keep_alive=keep_alive)
     watched = attach(ollama.url)
-    watched.wait(Phase.READY)
+    assert watched.wait(Phase.READY).log.holding is Holding.BEFORE
     watched.supervisor.close()
     time.sleep(0.3)
     assert ollama.loaded() == ["smollm2:latest"]
     assert ollama.starts() == 1
+
+
+def test_a_model_that_ollama_lets_go_is_told_and_so_is_its_return(
+    lent: RunningOllama, attach: Attach
+) -> None:
+    """By another client here; the end of its time looks the same."""
+    watched = attach(lent.url)
+    assert watched.wait(Phase.READY).log.holding is Holding.OURS
+    lent.load(keep_alive=0)
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.GONE)
+    gone = watched.supervisor.status
+    assert gone.phase is Phase.READY
+    assert is_unloaded(gone)
+    assert gone.log.placed is None
+    assert _ask(lent.url).stats.tokens == 6  # the next question loads it again
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.OURS)
+    assert watched.supervisor.status.log.placed is not None
+    lent.load(keep_alive=0)
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.GONE)
+    starts = lent.starts()
+    watched.supervisor.close()
+    assert lent.starts() == starts  # to unload it, it is not loaded
 
 
 def test_a_model_it_lacks_is_told_with_those_it_has(ollama: RunningOllama, attach: Attach) -> None:

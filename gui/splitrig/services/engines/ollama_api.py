@@ -292,14 +292,20 @@ class OllamaApi:
         return failures.no_model(model, there)
 
 
-def holds(api: OllamaApi, name: str) -> LoadedModel | None:
+def holds(api: OllamaApi, name: str, timeout_s: float | None = None) -> LoadedModel | None:
     """The model of this name if it is loaded.
+
+    Args:
+        api: The Ollama.
+        name: Of the model.
+        timeout_s: Longest wait for the answer, seconds.
 
     Raises:
         EngineError: The Ollama does not answer.
     """
     wanted = full_name(name)
-    return next((model for model in api.running() if full_name(model.name) == wanted), None)
+    loaded = api.running(timeout_s)
+    return next((model for model in loaded if full_name(model.name) == wanted), None)
 
 
 def _seconds_until(moment: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from splitrig.core.attached import is_attached, is_unloaded
 from splitrig.core.engine import Buffers, EngineStatus
 from splitrig.core.engine_machine import (
     HOST,
@@ -18,6 +19,7 @@ from splitrig.views.launch.wording import layers_text
 from splitrig.views.theme import KIND_NAMES, Kind
 
 NOT_REPORTED = "not reported"
+UNLOADED = "Ollama has let go of the model; the next question loads it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,8 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
     if is_shared(status.actual):
         return True, "Loaded, divided within the layers", NOT_TOLD
+    if is_unloaded(status):
+        return False, "Not loaded any more", UNLOADED
     if divides_by_itself(status) and status.build is not None:
         return True, "Loaded, divided by Ollama", divided_by_itself(status.build)
     if (placed := status.log.placed) is not None:
@@ -168,6 +172,8 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
             else (f"{size_text(placed.on_cards_bytes)} of it on the cards, the rest in RAM")
         )
         return on_cards, "Loaded by Ollama", f"{size_text(placed.total_bytes)}, {where}."
+    if is_attached(status):
+        return True, "Loaded by Ollama", "It tells of no memory for it."
     cards = placed_cards(status)
     drifted = [card for card in cards if card.drifted or any(row.drifted for row in card.rows)]
     if status.mismatches or drifted:

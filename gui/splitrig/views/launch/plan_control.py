@@ -11,7 +11,7 @@ from splitrig.core.engine import LaunchRequest
 from splitrig.core.engine_rules import Knob, Ratio
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
-from splitrig.core.gpu import Note, Rig, Severity
+from splitrig.core.gpu import Note, Rig
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
 from splitrig.views.launch.editor import Editor
@@ -215,8 +215,7 @@ class PlanControl(QObject):
             self._show_command()
         if plan is not None and self._planner.served is not None:
             self._editor.plan.show_fixes(())
-            said = [Note(id="plan-note", severity=Severity.INFO, message=n) for n in plan.notes]
-            self._editor.plan.show_notes([*said, *self._inherited()])
+            self._editor.plan.show_notes(self._inherited())
             self._show_command()
         if plan is None or model is None:
             return
