@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ollama import Client
 from tests.services.engines.conftest import Watch, Watched, model_file
 from tests.services.engines.processes import wait_for
 from tests.support.ollama_rig import RunningOllama, running_ollama, software_cards
@@ -26,6 +27,7 @@ from splitrig.core.settings import EngineSettings
 from splitrig.services.chat.client import ChatClient
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.ollama_api import OllamaApi, holds
 from splitrig.services.engines.ollama_attached import attached_url
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.rpc_server import lend_with
@@ -161,6 +163,32 @@ def test_a_model_it_lacks_is_told_with_those_it_has(ollama: RunningOllama, attac
     assert failed.failure is not None
     assert failed.failure.message == "Ollama has no model 'nope'; it has smollm2:latest."
     assert "ollama pull nope" in failed.failure.hint
+
+
+def test_the_ollama_package_sees_and_does_the_same(ollama: RunningOllama) -> None:
+    """Our own client against the official one, which cannot be imported everywhere."""
+    with Client(host=ollama.url, trust_env=False) as client:
+        _hold_against(OllamaApi(ollama.url), client)
+
+
+def _hold_against(api: OllamaApi, client: Client) -> None:
+    (listed,), (ours,) = client.list().models, api.models()
+    assert listed.details is not None
+    assert (ours.name, ours.n_bytes) == (listed.model, listed.size)
+    assert (ours.family, ours.parameters, ours.quantization) == (
+        listed.details.family, listed.details.parameter_size, listed.details.quantization_level
+    )  # fmt: skip
+    api.load(ours.name, {"num_ctx": 512})
+    (loaded,), (held,) = client.ps().models, api.running()
+    assert (held.name, held.n_bytes, held.on_cards_bytes, held.n_ctx) == (
+        loaded.model, loaded.size, loaded.size_vram, loaded.context_length
+    )  # fmt: skip
+    client.generate(ours.name, keep_alive=0)
+    wait_for(lambda: not api.running())
+    client.generate(ours.name, keep_alive=-1)
+    assert holds(api, ours.name) is not None
+    api.unload(ours.name)
+    wait_for(lambda: not client.ps().models)
 
 
 def test_a_file_cannot_be_given_to_it(ollama: RunningOllama, attach: Attach) -> None:
