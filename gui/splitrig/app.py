@@ -163,7 +163,7 @@ class Desktop(QObject):
         self.engine = EngineBridge(self.pump, self._fleet)
         self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
         self.ray = RayBridge(self.pump, self.mailbox, self._engines)
-        self.models = ModelsBridge(self.pump, self.mailbox)
+        self.models = ModelsBridge(self.pump, self.mailbox, self._engines)
         self.chat = ChatBridge(self.pump, self._client)
         self.builds = ReleasesBridge(
             self.pump,

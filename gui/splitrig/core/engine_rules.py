@@ -13,6 +13,7 @@ from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import follows_ratio
+from splitrig.core.plan import Plan
 from splitrig.core.share import is_open
 from splitrig.core.split_mode import LAYER
 from splitrig.core.words import listed
@@ -210,12 +211,21 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
         return replace(
             rules,
             ratio=Ratio.NONE,
-            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
-            "The choice of cards and of layers holds.",
+            no_ratio=f"Ollama {build} divides a model by itself, and only it knows the shares; "
+            "0.30 and newer take a ratio. The choice of cards and of layers holds.",
+            reads=Reads.STORE,
             one_cache_type=True,
             lends=False,
         )
     return rules
+
+
+def divided_by_engine(plan: Plan, rules: EngineRules) -> Plan:
+    """The plan, with a note that only the engine knows the shares, where that is so."""
+    if rules.ratio is not Ratio.NONE or len(plan.devices) < 2:
+        return plan
+    note = f"{rules.no_ratio} The shares in this plan follow free memory."
+    return replace(plan, notes=(note, *plan.notes))
 
 
 def version_of(build: str) -> tuple[int, ...] | None:

@@ -131,3 +131,15 @@ def test_the_popup_is_as_high_as_what_is_in_it(
         popup.open_below(page)
         qtbot.waitUntil(lambda: popup.height() == popup.heightForWidth(popup.width()))
         popup.hide()
+
+
+def test_an_ollama_that_ran_before_is_not_said_to_be_this_computers(popup: SharePopup) -> None:
+    request = LaunchRequest(
+        model=Path("m"), model_name="m", plan=PlanRequest(), engine=EngineKind.OLLAMA_ATTACHED
+    )
+    far = EngineStatus(phase=Phase.READY, request=request, url="http://192.168.1.7:11434")
+    popup.show_status(far)
+    assert popup.where.text().startswith("It runs at 192.168.1.7 and takes no key")
+    assert "this computer" not in popup.where.text()
+    popup.show_status(replace(far, url="http://127.0.0.1:11434"))
+    assert "other machines where it was started for them" in popup.where.text()

@@ -1,5 +1,6 @@
 """What engines can do, and what a change of engine costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from splitrig.core.engine_rules import (
     RULES,
     Knob,
     Ratio,
+    Reads,
+    divided_by_engine,
     lost_on_switch,
     reads,
     refused,
@@ -20,7 +23,7 @@ from splitrig.core.engine_rules import (
     why_not_here,
 )
 from splitrig.core.errors import EngineError
-from splitrig.core.plan import PlanRequest
+from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
 from splitrig.core.share import EVERYWHERE, LOOPBACK
 
 GGUF = Path("model.gguf")
@@ -58,6 +61,25 @@ def test_ollama_takes_a_ratio_from_the_version_that_runs_llama_server(
     rules = rules_of(EngineKind.OLLAMA, build)
     assert rules.ratio is ratio
     assert (f"Ollama {build}" in rules.no_ratio) == (ratio is Ratio.NONE)
+
+
+def test_a_plan_for_an_engine_that_takes_no_ratio_says_so() -> None:
+    host = HostPlan(model_bytes=0, kv_bytes=0, compute_bytes=None)
+    card = DevicePlan(
+        name="RTX 4090", id="a", first_layer=0, n_blocks=1, has_output=False, model_bytes=1,
+        kv_bytes=1, compute_bytes=None, overhead_bytes=0, free_bytes=1,
+    )  # fmt: skip
+    plan = Plan(devices=(card, card), host=host, split=(1.0, 1.0), fits=True, notes=("Other.",))
+    old, new = (rules_of(EngineKind.OLLAMA, build) for build in ("0.24.0", "0.32.15"))
+    told, other = divided_by_engine(plan, old).notes
+    assert told.startswith("Ollama 0.24.0 divides a model by itself, and only it knows the shares")
+    assert told.endswith("The shares in this plan follow free memory.")
+    assert other == "Other."
+    assert divided_by_engine(plan, new) == plan
+    alone = replace(plan, devices=(card,))
+    assert divided_by_engine(alone, old) == alone
+    assert old.reads is Reads.STORE
+    assert new.reads is Reads.GGUF
 
 
 def test_versions_are_read_and_nonsense_is_none() -> None:

@@ -9,6 +9,7 @@ from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
+from splitrig.core.ollama_model import ServedListing
 from splitrig.core.server_options import Options, options_named
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
@@ -130,6 +131,17 @@ class Engines:
         engine = self.get(EngineKind.VLLM)
         assert isinstance(engine, Vllm)  # noqa: S101 - that is what its kind makes
         return engine.program
+
+    def served_models(self) -> ServedListing:
+        """The models of the Ollama that runs already; blocks for at most some seconds."""
+        url = ""
+        try:
+            engine = self.get(EngineKind.OLLAMA_ATTACHED)
+            assert isinstance(engine, OllamaAttached)  # noqa: S101 - that is what its kind makes
+            url = engine.api.url
+            return ServedListing(url, engine.api.models())
+        except EngineError as error:
+            return ServedListing(url, error=error)
 
     # Which device is which card
 

@@ -178,6 +178,15 @@ class KnobsPanel(Panel):
         knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
         self.show_knobs(replace(knobs, n_gpu_layers=-1, n_ctx=wanted))
 
+    def show_served(self) -> None:
+        """Limits of a model of which only the name is known: none."""
+        self._model = self._folder = None
+        self._tips[Knob.CONTEXT] = ""
+        self.context.setToolTip("")
+        self.more.show_model(None)
+        knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
+        self.show_knobs(replace(knobs, n_gpu_layers=-1))
+
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""
         n_slots = self._n_slots
@@ -187,6 +196,8 @@ class KnobsPanel(Panel):
         self.keys.setCurrentText(knobs.cache_type_k)
         self.values.setCurrentText(knobs.cache_type_v)
         self.requests.setValue(knobs.n_parallel)
+        # without a header nobody knows how many there are
+        self.layers.setEnabled(n_slots > 1 and Knob.LAYERS in self._rules.knobs)
         self.layers.setRange(0, n_slots)
         every = not 0 <= knobs.n_gpu_layers < n_slots
         self.layers.setValue(n_slots if every else knobs.n_gpu_layers)

@@ -19,6 +19,7 @@ from splitrig.core.gpu import Note, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
+from splitrig.core.ollama_model import ServedModel
 from splitrig.core.plan import Plan
 from splitrig.core.server_options import Options
 from splitrig.views.launch.editor import Editor
@@ -54,6 +55,7 @@ class LaunchPage(QWidget):
         model_chosen: `Path` of a file or folder the user picked or dropped; answer with
             `show_model`, `show_folder` or `show_model_error`.
         stored_chosen: `OllamaModel` the user picked; answered in the same way.
+        served_chosen: `ServedModel` the user picked; there is nothing to read.
         start_requested: `LaunchRequest, Plan`.
         stop_requested: The user wants the engine gone.
         chat_requested: The user wants to talk to the running engine.
@@ -71,6 +73,7 @@ class LaunchPage(QWidget):
 
     model_chosen = Signal(object)
     stored_chosen = Signal(object)
+    served_chosen = Signal(object)
     start_requested = Signal(object, object)
     stop_requested = Signal()
     chat_requested = Signal()
@@ -161,6 +164,7 @@ class LaunchPage(QWidget):
         self._control.planned.connect(self._show_start)
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.stored_chosen.connect(self.stored_chosen)
+        self.editor.model.served_chosen.connect(self.show_served)
         self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.notice.action_triggered.connect(self._on_fallback)
@@ -212,6 +216,17 @@ class LaunchPage(QWidget):
         self._control.replan()
 
     @Slot(object)
+    def show_served(self, model: ServedModel) -> None:
+        """Show a model of a running Ollama, of which only that is known which it tells."""
+        self.planner.use_served(model)
+        self.notice.hide()
+        self.editor.model.show_served(model)
+        self.editor.knobs.show_served()
+        self._control.use_knobs()
+        self._control.replan()
+        self.served_chosen.emit(model)
+
+    @Slot(object)
     def show_model_error(self, error: SplitRigError) -> None:
         """Say why a file cannot be used; what was chosen before stays."""
         self.notice.show_notice("danger", error.message, error.hint, details=error.details)
@@ -253,7 +268,8 @@ class LaunchPage(QWidget):
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
         self._control.use_knobs()
-        self.editor.cards.setEnabled(rules.picks_cards)
+        self.editor.model.show_rules(rules)
+        self.editor.cards.show_rules(rules)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
@@ -439,6 +455,8 @@ class LaunchPage(QWidget):
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
+        if self.planner.served is not None and not self.planner.has_model:
+            return f"Only the running Ollama knows {self.planner.served.name}; choose a model."
         if not self.planner.has_model:
             return "Choose a model first."
         if self.planner.obstacle:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from splitrig.core.advice import advise
 from splitrig.core.config_files import ConfigFile, config_notes
 from splitrig.core.engine import LaunchRequest
-from splitrig.core.engine_rules import Knob
+from splitrig.core.engine_rules import Knob, Ratio
 from splitrig.core.environment import Replaced, environment_note
 from splitrig.core.errors import SplitError, SplitRigError
 from splitrig.core.gpu import Note, Rig, Severity
@@ -238,12 +238,24 @@ class PlanControl(QObject):
             told.sort(key=lambda note: note.severity is Severity.INFO)
             self._editor.plan.show_notes(told)
             self._show_command()
+        if plan is not None and self._planner.served is not None:
+            self._editor.plan.show_fixes(())
+            self._editor.plan.show_notes(self._inherited())
+            self._show_command()
         if plan is None or model is None:
             return
         request = self._planner.plan_request()
         knobs, devices = self._planner.knobs, self._planner.devices
-        experts = Knob.EXPERTS in self._planner.rules.knobs
-        ways = () if plan.fits else ways_to_fit(model, devices, request, with_experts=experts)
+        rules = self._planner.rules
+        ways: tuple[Fix, ...] = ()
+        if not plan.fits:
+            ways = ways_to_fit(
+                model,
+                devices,
+                request,
+                with_experts=Knob.EXPERTS in rules.knobs,
+                with_split=rules.ratio is not Ratio.NONE,
+            )
         self._editor.plan.show_fixes(ways)
         notes = [
             note

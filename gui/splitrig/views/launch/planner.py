@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import (
     FOLDED,
     EngineRules,
+    Ratio,
+    divided_by_engine,
     lost_on_switch,
     reads,
     rules_of,
@@ -22,6 +25,7 @@ from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
+from splitrig.core.ollama_model import ServedModel
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.ray import is_far
 from splitrig.core.server_options import Options
@@ -35,7 +39,7 @@ from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
-from splitrig.views.launch.shares import Shares
+from splitrig.views.launch.shares import Shares, by_free_memory
 from splitrig.views.launch.vllm_choice import VllmChoice, VllmKnobs
 
 DEFAULT_CTX = 4096
@@ -82,6 +86,7 @@ class Planner:
         model: The GGUF file that is to be loaded.
         model_name: What Ollama calls it, if it is one of its models.
         folder: The Hugging Face folder that is to be loaded instead.
+        served: The model of a running Ollama that is to be loaded instead; only its name is known.
         vllm: How vLLM is to lay that folder on the cards, and its plan.
         knobs: The settings below the split.
         port: Wanted TCP port; 0 for a free one.
@@ -99,6 +104,7 @@ class Planner:
         self.model: Model | None = None
         self.model_name = ""
         self.folder: HfModel | None = None
+        self.served: ServedModel | None = None
         self.vllm = VllmChoice()
         self.knobs = Knobs()
         self.port, self.host = 0, LOOPBACK
@@ -230,13 +236,19 @@ class Planner:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Share per used card."""
+        """Share per used card; by free memory where the engine takes none."""
+        if not self._takes_split:
+            return by_free_memory(self.devices)
         return self._shares.values
+
+    @property
+    def _takes_split(self) -> bool:
+        return self.rules.ratio is not Ratio.NONE
 
     @property
     def auto(self) -> bool:
         """The split follows free memory."""
-        return self._shares.auto
+        return self._shares.auto or not self._takes_split
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -268,7 +280,7 @@ class Planner:
         """The knobs as core wants them."""
         knobs = self.knobs
         return PlanRequest(
-            split=self.shares or None,
+            split=(self.shares or None) if self._takes_split else None,
             n_ctx=knobs.n_ctx,
             n_gpu_layers=knobs.n_gpu_layers,
             cache_type_k=knobs.cache_type_k,
@@ -287,35 +299,43 @@ class Planner:
         self.vllm.look(ours, len(self.devices))
         if self.folder is not None:
             return self._plan_folder(self.folder) if self.devices else None
-        if self.model is not None and not self.rules.picks_cards:
+        if self.has_model and not self.rules.picks_cards:
             return unplanned()
         if self.model is None or not self.devices:
             return None
-        return make_plan(self.model, self.devices, self.plan_request())
+        plan = make_plan(self.model, self.devices, self.plan_request())
+        return divided_by_engine(plan, self.rules)
 
     def launch_request(self) -> LaunchRequest | None:
         """What Start would ask for."""
         if self.folder is not None:
             return self._folder_request(self.folder)
         cards = self.used_cards if self.rules.picks_cards else ()
-        if self.model is None or (self.rules.picks_cards and not cards):
+        path, name = self._named_model()
+        if path is None or (self.rules.picks_cards and not cards):
             return None
         try:
             names, rpc = self._names_and_servers(cards)
         except EngineError:
             return None  # `obstacle` says why
         return LaunchRequest(
-            model=self.model.path,
+            model=path,
             gpu_ids=tuple(card.id for card in cards),
             devices=names,
             rpc=rpc,
             plan=self.plan_request(),
             engine=self.engine,
-            model_name=self.model_name,
+            model_name=name,
             port=self.port,
             host=self.host,
             extra_arguments=self.extra.arguments,
         )
+
+    def _named_model(self) -> tuple[Path | None, str]:
+        """The file, and what Ollama calls it; the name stands for a file that is not known."""
+        if self.served is not None and self.has_model:
+            return Path(self.served.name), self.served.name
+        return (self.model.path if self.model is not None else None), self.model_name
 
     def _names_and_servers(
         self, cards: Sequence[CardChoice]
@@ -421,16 +441,21 @@ class Planner:
 
     @property
     def has_model(self) -> bool:
-        """A file or a folder is chosen."""
-        return self.model is not None or self.folder is not None
+        """A file or a folder is chosen, or a model that the engine chosen has by that name."""
+        by_name = self.served is not None and not self.rules.picks_cards
+        return self.model is not None or self.folder is not None or by_name
 
     def use_model(self, model: Model, name: str = "") -> None:
         """Load this file, which Ollama may have a name for."""
-        self.model, self.model_name, self.folder = model, name, None
+        self.model, self.model_name, self.folder, self.served = model, name, None, None
 
     def use_folder(self, model: HfModel) -> None:
         """Load this Hugging Face folder."""
-        self.model, self.model_name, self.folder = None, "", model
+        self.model, self.model_name, self.folder, self.served = None, "", model, None
+
+    def use_served(self, model: ServedModel) -> None:
+        """Load this model of a running Ollama."""
+        self.model, self.model_name, self.folder, self.served = None, "", None, model
 
     def vllm_options(self) -> VllmOptions:
         """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it.

@@ -102,14 +102,18 @@ class SplitPanel(Panel):
         self.bar.set_cards(self._cards)
         self._many = len(cards) > MANY_CARDS
         self.field.setMaximumWidth(104 + 60 * max(len(cards) - 2, 0))
-        self._hint.setVisible(not self._narrow and not self._many)
+        self._show_hint()
 
     def show_rules(self, rules: EngineRules) -> None:
-        """Close the split where the engine decides by itself, and say why."""
+        """Where the engine decides by itself there is nothing to set or to show: say why."""
         self._closed = rules.no_ratio
-        self.field.setToolTip(self._closed or FIELD_TIP)
+        for widget in (self.field, self.auto, self.even, self.bar):
+            widget.setVisible(not self._closed)
         self.why.setText(self._closed)
         self.why.setVisible(bool(self._closed))
+        if self._closed:
+            self._show_error(None)
+        self._show_hint()
 
     def show_mode(self, mode: str) -> None:
         """Say what a share is a share of; with everything on one card there is none."""
@@ -128,17 +132,17 @@ class SplitPanel(Panel):
             equal: The layout picked gives every card the same.
         """
         alone = self._mode == NONE
-        several = len(shares) > 1 and not self._closed and not alone and not equal
+        several = len(shares) > 1 and not alone and not equal
         self.field.setEnabled(several)
         self.auto.setEnabled(several and not auto)
         self.even.setEnabled(several)
         reason = ""
-        if not shares:
+        if self._closed:
+            reason = "the engine decides"
+        elif not shares:
             reason = "no card takes part"
         elif not n_slots:
             reason = "no layer is to lie on the cards"
-        elif self._closed and len(shares) > 1:
-            reason = "the engine decides"
         elif equal and len(shares) > 1:
             reason = EQUAL
             shares = (1.0,) * len(shares)
@@ -180,7 +184,11 @@ class SplitPanel(Panel):
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""
         self._narrow = narrow
-        self._hint.setVisible(not narrow and not self._many)
+        self._show_hint()
+
+    def _show_hint(self) -> None:
+        """Where there is no field there is room for the words."""
+        self._hint.setVisible(bool(self._closed) or (not self._narrow and not self._many))
 
     @Slot(str)
     def _on_edited(self, text: str) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from splitrig.core.attached import is_attached
 from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.engine_log import Holding
 from splitrig.core.engine_rules import RULES, Knob
 from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.gpu import Note, Severity
@@ -102,7 +104,8 @@ def remarks(plan: Plan, model: Model, n_ctx: int) -> list[Note]:
                 detail="Answers far into the context may make no sense; set it lower.",
             )
         )
-    found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
+    if plan.devices:  # else the verdict says them
+        found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
     return found
 
 
@@ -218,6 +221,8 @@ def folder_text(model: HfModel) -> str:
 
 def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
     """How many layers lie on the cards: 'all 64 + output'. The output goes there first."""
+    if not n_layer:
+        return "as Ollama chooses"
     if n_gpu_layers < 0 or n_gpu_layers > n_layer:
         return f"all {n_layer} + output"
     if n_gpu_layers == 0:
@@ -368,6 +373,18 @@ def _more_rows(request: LaunchRequest) -> list[tuple[str, str]]:
 def address_of(status: EngineStatus) -> str:
     """'127.0.0.1:8137', without the scheme."""
     return (status.url or "").removeprefix("http://").rstrip("/")
+
+
+def stop_words(status: EngineStatus) -> tuple[str, str]:
+    """What the button that ends it says, and a tip: an Ollama that ran before goes on running."""
+    if not is_attached(status):
+        return "Stop", ""
+    match status.log.holding:
+        case Holding.BEFORE:
+            return "Release", "The model stays loaded, as it was before."
+        case Holding.GONE:
+            return "Release", "Ollama has let go of the model already; it goes on running."
+    return "Unload", "Ollama lets go of the model; it goes on running."
 
 
 def file_text(path: Path) -> str:
