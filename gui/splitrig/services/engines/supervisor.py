@@ -108,6 +108,7 @@ class Supervisor:
         self._dots = 0
         self._threads: list[threading.Thread] = []
         self._preferred_port = free_port()
+        self._key = ""
 
     @property
     def status(self) -> EngineStatus:
@@ -125,6 +126,7 @@ class Supervisor:
             if self._status.phase.active:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
+            self._key = secrets.token_urlsafe(24)
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
             self._engines.run_began()
             self._threads = [t for t in self._threads if t.is_alive()]
@@ -240,6 +242,9 @@ class Supervisor:
     def _serve(self, run: Run) -> Exited | Broken:
         """Run the engine until it ends, trying another port when an automatic one is taken.
 
+        A restart takes the port and the key of the run before it, so that what the user gave to
+        other programs goes on to work.
+
         Returns:
             How it ended; nothing of it runs any more.
         """
@@ -247,8 +252,9 @@ class Supervisor:
         for attempt in range(PORT_TRIES):
             if wanted or host != LOOPBACK:
                 check_port(wanted, host)
-            port = wanted or (self._preferred_port if attempt == 0 else free_port())
-            key = secrets.token_urlsafe(24)
+            if attempt > 0:  # whoever has the first port may have been asked with the first key
+                self._preferred_port, self._key = free_port(), secrets.token_urlsafe(24)
+            port, key = wanted or self._preferred_port, self._key
             urls = network_urls(host, port, lan_addresses()) if is_open(host) else ()
             process = self._launch(run, port, key)
             try:
