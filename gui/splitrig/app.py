@@ -22,7 +22,6 @@ from PySide6.QtWidgets import QApplication
 
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
-from splitrig.core.engine_words import model_stem
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitrig.core.chat import Answer, ChatOptions, Message
-    from splitrig.core.engine import EngineStatus, LaunchRequest
+    from splitrig.core.engine import LaunchRequest
     from splitrig.core.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -226,7 +225,6 @@ class Desktop(QObject):
             self.chat_page.show_engines,
         ):
             engine.engines_changed.connect(all_listener)
-        engine.failed_unseen.connect(self._on_failed_unseen)
         engine.failed.connect(self.window.show_error)
         launch.engine_chosen.connect(engine.show)
         launch.start_requested.connect(self._on_start)
@@ -242,6 +240,7 @@ class Desktop(QObject):
         from splitrig.wiring.machines import Machines
         from splitrig.wiring.models import Models
         from splitrig.wiring.orphans import Orphans
+        from splitrig.wiring.unseen import Unseen
 
         pages, bridges = self._pages, self._bridges
         self._machines = Machines(pages, bridges, self.preferences, self)
@@ -259,6 +258,7 @@ class Desktop(QObject):
         )
         Logs(pages, bridges, self)
         Orphans(self.window, self.pump, self._orphans, self)
+        Unseen(self.window, self.engine, self)
         wire_builds(self.builds, self.settings_page.builds)
 
     def _wire_rest(self) -> None:
@@ -342,13 +342,6 @@ class Desktop(QObject):
     def _on_start(self, request: LaunchRequest, plan: Plan) -> None:
         if self.rig.rig is not None:
             self.engine.start(request, plan, self.rig.rig)
-
-    @Slot(object)
-    def _on_failed_unseen(self, status: EngineStatus) -> None:
-        failure = status.failure
-        if failure is not None:
-            name = f"Engine {status.slot} ({model_stem(status)})"
-            self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
 
     # Settings and the rest
 

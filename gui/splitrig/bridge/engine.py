@@ -36,6 +36,7 @@ class EngineBridge(QObject):
         devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
         failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
+        restarting_unseen: The same of one that crashed and is started again.
 
     Attributes:
         shown: The slot shown, or `DRAFT`.
@@ -50,6 +51,7 @@ class EngineBridge(QObject):
     devices_found = Signal(object)
     failed = Signal(object)
     failed_unseen = Signal(object)
+    restarting_unseen = Signal(object)
 
     def __init__(self, pump: Pump, fleet: Fleet) -> None:
         super().__init__()
@@ -124,6 +126,8 @@ class EngineBridge(QObject):
             self.status_changed.emit(status)
         elif status.phase is Phase.FAILED and (before is None or before.phase.active):
             self.failed_unseen.emit(status)
+        elif status.restart and (before is None or status.restart != before.restart):
+            self.restarting_unseen.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
         self.lines_added.emit(news, self._gaps.skipped_before(news))

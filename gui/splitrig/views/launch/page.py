@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.config_files import ConfigFile
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import named
 from splitrig.core.environment import Replaced
 from splitrig.core.errors import SplitRigError
 from splitrig.core.footprint import Backend
@@ -310,7 +310,7 @@ class LaunchPage(QWidget):
             details = "\n".join(failure.log_tail)
             action = failure.fallback.label if failure.fallback is not None else ""
             alone = all(engine.slot == status.slot for engine in self._engines)
-            whose = "" if alone else f"Engine {status.slot} ({model_stem(status)}): "
+            whose = "" if alone else f"{named(status)}: "
             self.notice.show_notice(
                 "danger",
                 f"{whose}{failure.message}",
