@@ -107,11 +107,12 @@ class EngineBridge(QObject):
             self.status_changed.emit(self.status)
 
     def command_for(self, request: LaunchRequest) -> Sequence[str]:
-        """The command Start would run, for showing; empty when there is no engine to run."""
-        try:
-            return self._fleet.command_for(request)
-        except SplitRigError:
-            return ()  # Start itself says why
+        """The command Start would run, for showing; empty until the engine said what it can do.
+
+        Raises:
+            EngineError: There is none, or not yet; why.
+        """
+        return self._fleet.command_for(request)
 
     def _set_shown(self, slot: int) -> None:
         self.shown = slot

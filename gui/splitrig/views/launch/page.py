@@ -103,6 +103,7 @@ class LaunchPage(QWidget):
         self._users: dict[str, str] = {}
         self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._lacking: tuple[str, ...] = ()
         self._ready_since_s: dict[int, float] = {}
         self._pressed_s = -TWICE_S
         self.setAcceptDrops(True)
@@ -239,8 +240,10 @@ class LaunchPage(QWidget):
         if kind is not self.planner.engine:
             return
         self.planner.engine_build, self.planner.engine_error = build, error
-        self.planner.options = options or Options()
-        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        if (options or Options()) != self.planner.options:
+            self._lacking = self.planner.use_options(options or Options())
+        lost = tuple(dict.fromkeys(self._lost + self._lacking))
+        self.editor.model.engine.show_engine(kind, build, error, lost)
         self._show_rules()
         self._control.replan()
 
@@ -402,7 +405,7 @@ class LaunchPage(QWidget):
         if kind is self.planner.engine:
             self.look_again()
             return
-        self._lost = self.planner.choose_engine(kind)
+        self._lost, self._lacking = self.planner.choose_engine(kind), ()
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
         self._control.replan()
