@@ -150,6 +150,7 @@ class Desktop(QObject):
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.helpers import Kept
         from splitrig.services.engines.orphan_jobs import OrphanJobs
 
         settings = self.preferences.settings.engine
@@ -160,8 +161,9 @@ class Desktop(QObject):
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
-        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
-        self.ray = RayBridge(self.pump, self.mailbox, self._engines)
+        kept = Kept(log_dir=log_dir())
+        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines, kept)
+        self.ray = RayBridge(self.pump, self.mailbox, self._engines, kept)
         self.models = ModelsBridge(self.pump, self.mailbox)
         self.chat = ChatBridge(self.pump, self._client)
         self.builds = ReleasesBridge(
