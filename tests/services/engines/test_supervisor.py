@@ -1,6 +1,8 @@
 """The supervisor on a fake engine that misbehaves: ports, time limits, floods, ends."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -594,3 +596,13 @@ def test_a_mistake_of_our_own_after_the_start_leaves_no_process(
     assert failed.failure is not None
     assert "ZeroDivisionError" in failed.failure.message
     assert psutil.Process().children(recursive=True) == []
+
+
+def test_one_that_somebody_killed_did_not_run_out_of_memory(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    ready = watched.wait(Phase.READY)
+    assert ready.pid is not None
+    os.kill(ready.pid, signal.SIGKILL)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.message == "The engine was killed (signal 9)."
