@@ -14,7 +14,7 @@ from splitrig import __version__
 from splitrig.cli.doctor_engines import NOTE, OK, PROBLEM, Finding, engine_findings
 from splitrig.cli.options import detected_rig
 from splitrig.cli.orphans import WAY_OUT, sentence
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig, Severity
 from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
@@ -103,12 +103,12 @@ def _cards(rig: Rig) -> list[Finding]:
 
 
 def _settings() -> tuple[Settings, Finding]:
-    """The settings, or the defaults, and whether they could be read."""
-    try:
-        settings = SettingsStore().load()
-    except StoreError as error:
+    """The settings, with the defaults for what cannot be used, and whether they could be read."""
+    store = SettingsStore()
+    settings = store.load()
+    if (error := store.problem) is not None:
         flaw = Finding(id="settings", state=PROBLEM, message=error.message, hint=error.hint)
-        return Settings(), flaw
+        return settings, flaw
     return settings, Finding(id="settings", state=OK, message="The settings can be read.")
 
 

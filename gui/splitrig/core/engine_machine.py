@@ -124,10 +124,12 @@ class Exited:
     Attributes:
         exit_code: Negative for a signal; `None` if unknown.
         tail: The last lines of its output.
+        out_of_memory: The computer's memory ran out at that moment.
     """
 
     exit_code: int | None
     tail: tuple[str, ...] = field(default=())
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +386,7 @@ def _exited(status: EngineStatus, event: Exited) -> EngineStatus:
         names={name: device.name for name, device in shown},
         was_ready=status.phase is Phase.READY,
         split_mode=status.request.plan.split_mode if status.request is not None else "",
+        out_of_memory=event.out_of_memory,
     )
     return replace(_ended(status, Phase.FAILED), failure=failure)
 

@@ -4,7 +4,7 @@ Where it cannot do something the reason is said here, in the words the window sh
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -312,6 +312,12 @@ def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:
 
 
 WORDS = {
+    Knob.CONTEXT: "Context",
+    Knob.KEYS: "Cache type of keys",
+    Knob.VALUES: "Cache type of values",
+    Knob.REQUESTS: "Requests",
+    Knob.LAYERS: "Layers on the cards",
+    Knob.FLASH: "Flash attention",
     Knob.EXPERTS: "Experts on the processor",
     Knob.DRAFT: "Draft model",
     Knob.PROJECTOR: "Projector",
@@ -351,5 +357,11 @@ def lost_on_switch(
         lost.append(f"{new.name} has one type for keys and values: that of the keys is taken.")
     told = [knob for knob in Knob if knob not in FOLDED or knob in used]
     gone = [knob for knob in told if knob in old.knobs and knob not in new.knobs]
-    reasons = dict.fromkeys(new.refusal(knob) for knob in gone)
-    return (*lost, *filter(None, reasons))
+    reasons = dict.fromkeys(filter(None, map(new.refusal, gone)))
+    return (*lost, *(_named(why, [k for k in gone if new.refusal(k) == why]) for why in reasons))
+
+
+def _named(why: str, knobs: Sequence[Knob]) -> str:
+    """'Draft model and projector: …'."""
+    first, *others = (WORDS[knob] for knob in knobs)
+    return f"{listed([first, *(word[:1].lower() + word[1:] for word in others)])}: {why}"

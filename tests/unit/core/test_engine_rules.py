@@ -141,7 +141,7 @@ def test_a_change_of_engine_says_what_is_lost_and_nothing_else() -> None:
     attached = RULES[EngineKind.OLLAMA_ATTACHED]
     assert lost_on_switch(python, llama, several_cards=True) == ()
     assert lost_on_switch(llama, python, several_cards=True) == (
-        "Its server answers one request after the other.",
+        "Requests: Its server answers one request after the other.",
     )
     assert lost_on_switch(llama, ollama, several_cards=True) == ()
     old = rules_of(EngineKind.OLLAMA, "0.24.0")
@@ -199,7 +199,7 @@ def test_folded_settings_are_told_as_lost_only_where_they_were_used() -> None:
     llama, python = RULES[EngineKind.LLAMA_CPP], RULES[EngineKind.LLAMA_CPP_PYTHON]
     lost = lost_on_switch(llama, python, several_cards=True, used={Knob.DRAFT, Knob.EXTRA})
     assert len(lost) == 2
-    assert "has no setting for it" in lost[1]
+    assert lost[1].startswith("Draft model and extra arguments: The server of llama-cpp-python")
 
 
 def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
@@ -210,4 +210,5 @@ def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
     assert lost_on_switch(llama, ollama, several_cards=True, used=used, split_mode="none") == ()
     vllm = RULES[EngineKind.VLLM]
     to_vllm = lost_on_switch(llama, vllm, several_cards=True, used=used, split_mode="row")
-    assert "vLLM has a layout instead: tensor × pipeline parallel." in to_vllm
+    assert "Split mode: vLLM has a layout instead: tensor × pipeline parallel." in to_vllm
+    assert any(s.startswith("Cache type of keys and cache type of values: ") for s in to_vllm)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
-from splitrig.core.errors import EngineError, SplitRigError
+from splitrig.core.engine_words import NAMES
+from splitrig.core.errors import DevicesUnknownError, EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.ollama_model import ServedListing
 from splitrig.core.server_options import Options, options_named
@@ -230,10 +231,18 @@ class Engines:
         """Engine devices for the cards asked for; `None` when the processor is to be lent.
 
         Raises:
+            DevicesUnknownError: The engine was not asked yet.
             EngineError: The engine has no device for one of the cards.
         """
         with self._lock:
             known = self._device_maps.get(request.engine)
+            waits = self._n_running > 0
+        if known is None and _on_cards(request):
+            when = "when the engine that runs has ended" if waits else "in a moment"
+            raise DevicesUnknownError(
+                f"{NAMES[request.engine]} has not been asked yet what it calls these cards.",
+                f"It is asked {when}, or when you press Start; then its command stands here.",
+            )
         return _names_for(request, known)
 
     def close(self) -> None:
@@ -314,18 +323,23 @@ def _options_of(engine: Engine) -> Options | None:
 
 def _must_ask(request: LaunchRequest, known: DeviceMap | None) -> bool:
     """Cards are wanted that the last look at the engine's devices did not know."""
-    if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
+    if not _on_cards(request):
         return False
     return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+
+
+def _on_cards(request: LaunchRequest) -> bool:
+    """It is to run on cards of this machine that the request does not name as the engine does."""
+    demo = all(gpu_id.startswith("demo-") for gpu_id in request.gpu_ids)
+    return not request.devices and bool(request.gpu_ids) and not demo
 
 
 def _names_for(request: LaunchRequest, known: DeviceMap | None) -> tuple[str, ...] | None:
     if request.devices:
         return request.devices
-    if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
+    if not _on_cards(request):
         return None
-    if known is None:
-        return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
+    assert known is not None  # noqa: S101 - whoever wants cards asks for them first
     names = []
     for gpu_id in request.gpu_ids:
         device = known.device(gpu_id)

@@ -1,8 +1,10 @@
 """Context, KV cache, requests, layers on the cards, flash attention; the rest folded away."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from PySide6.QtCore import QLocale, Qt, Signal, Slot
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -26,6 +28,7 @@ from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import Panel, pad_spin_box, text_label
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+NO_TYPE = "This llama-server has no KV cache of this type."
 LEAST_CTX = 256
 CTX_STEP = 1024
 MOST_CTX = 16_777_216
@@ -223,6 +226,15 @@ class KnobsPanel(Panel):
             widget.setAccessibleDescription(reason)
         self.more.show_rules(rules)
         self.show_knobs(self._allowed(self._knobs))
+
+    def show_cache_types(self, known: Collection[str]) -> None:
+        """Offer only these types of the KV cache; all of them where none is known."""
+        for items in map(QComboBox.model, (self.keys, self.values)):
+            assert isinstance(items, QStandardItemModel)  # noqa: S101 - a combo box's own
+            for index, name in enumerate(CACHE_TYPES):
+                lacks = bool(known) and name not in known
+                items.item(index).setEnabled(not lacks)
+                items.item(index).setToolTip(NO_TYPE if lacks else "")
 
     def _allowed(self, knobs: Knobs) -> Knobs:
         """What the engine would make of these: its own defaults where it takes no other value."""

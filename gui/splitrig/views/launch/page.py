@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.config_files import ConfigFile
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import named
 from splitrig.core.environment import Replaced
 from splitrig.core.errors import SplitRigError
 from splitrig.core.footprint import Backend
@@ -106,6 +106,7 @@ class LaunchPage(QWidget):
         self._users: dict[str, str] = {}
         self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._lacking: tuple[str, ...] = ()
         self._ready_since_s: dict[int, float] = {}
         self._pressed_s = -TWICE_S
         self.setAcceptDrops(True)
@@ -254,8 +255,10 @@ class LaunchPage(QWidget):
         if kind is not self.planner.engine:
             return
         self.planner.engine_build, self.planner.engine_error = build, error
-        self.planner.options = options or Options()
-        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        if (options or Options()) != self.planner.options:
+            self._lacking = self.planner.use_options(options or Options())
+        lost = tuple(dict.fromkeys(self._lost + self._lacking))
+        self.editor.model.engine.show_engine(kind, build, error, lost)
         self._show_rules()
         self._control.replan()
 
@@ -326,7 +329,7 @@ class LaunchPage(QWidget):
             details = "\n".join(failure.log_tail)
             action = failure.fallback.label if failure.fallback is not None else ""
             alone = all(engine.slot == status.slot for engine in self._engines)
-            whose = "" if alone else f"Engine {status.slot} ({model_stem(status)}): "
+            whose = "" if alone else f"{named(status)}: "
             self.notice.show_notice(
                 "danger",
                 f"{whose}{failure.message}",
@@ -418,7 +421,7 @@ class LaunchPage(QWidget):
         if kind is self.planner.engine:
             self.look_again()
             return
-        self._lost = self.planner.choose_engine(kind)
+        self._lost, self._lacking = self.planner.choose_engine(kind), ()
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
         self._control.replan()

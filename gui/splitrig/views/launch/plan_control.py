@@ -10,7 +10,7 @@ from splitrig.core.config_files import ConfigFile, config_notes
 from splitrig.core.engine import LaunchRequest
 from splitrig.core.engine_rules import Knob, Ratio
 from splitrig.core.environment import Replaced, environment_note
-from splitrig.core.errors import SplitError, SplitRigError
+from splitrig.core.errors import DevicesUnknownError, SplitError, SplitRigError
 from splitrig.core.gpu import Note, Rig, Severity
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
@@ -187,6 +187,7 @@ class PlanControl(QObject):
         self.ray.refresh()
         self.remote.refresh()
         self._editor.split.show_mode(planner.knobs.split_mode)
+        self._editor.knobs.show_cache_types(planner.options.cache_types)
         self._editor.knobs.more.show_choices(planner.split_choices)
         self._editor.knobs.more.show_checked(planner.extra)
         self._editor.split.show_cards(used)
@@ -283,6 +284,7 @@ class PlanControl(QObject):
             return
         try:
             self._editor.plan.show_command(self._command_for(request))
+        except DevicesUnknownError as error:
+            self._editor.plan.show_no_command(str(error))
         except SplitRigError as error:
-            self._editor.plan.show_command(())
-            self._editor.words.setText(str(error))
+            self._editor.plan.show_no_command(str(error), role="danger")

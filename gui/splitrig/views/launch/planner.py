@@ -23,6 +23,7 @@ from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
+from splitrig.core.llama_arguments import rules_with, unsupported
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
 from splitrig.core.ollama_model import ServedModel
@@ -388,8 +389,9 @@ class Planner:
 
     @property
     def rules(self) -> EngineRules:
-        """What the engine chosen can do."""
-        return rules_of(self.engine, self.engine_build)
+        """What the engine chosen can do; of llama.cpp, what the very binary can."""
+        rules = rules_of(self.engine, self.engine_build)
+        return rules_with(rules, self.options) if self.engine is EngineKind.LLAMA_CPP else rules
 
     @property
     def obstacle(self) -> str:
@@ -415,7 +417,10 @@ class Planner:
         chosen = [c for c in self.split_choices if c.mode == self.knobs.split_mode]
         if self.used_cards and chosen and chosen[0].reason:
             return chosen[0].reason
-        return str(self.extra.refused[0]) if self.extra.refused else ""
+        extra = self.extra
+        if extra.refused:
+            return str(extra.refused[0])
+        return unsupported(self.plan_request(), self.options, extra) if self.devices else ""
 
     def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
         """Load with another engine from now on; what it saw of the cards is not known yet.
@@ -428,6 +433,19 @@ class Planner:
         self.options = Options()
         self.set_device_names({})
         self.set_blocked({})
+        return self._lost_since(before)
+
+    def use_options(self, options: Options) -> tuple[str, ...]:
+        """The engine's command line takes these.
+
+        Returns:
+            Sentences on settings made before that it does not take.
+        """
+        before = self.rules
+        self.options = options
+        return self._lost_since(before)
+
+    def _lost_since(self, before: EngineRules) -> tuple[str, ...]:
         start = Knobs()
         used = {k for k in FOLDED if getattr(self.knobs, k) != getattr(start, k)}
         several = len(self.used_cards) > 1
