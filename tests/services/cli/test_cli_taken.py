@@ -247,6 +247,8 @@ def effect(
     kind = chosen_kind(options)
     check_options(options, kind)
     settings = wanted_settings(options, place.settings)
+    if "--ollama" in options.given:
+        return kind, settings  # the other one is no program at all
     known = repr(settings)
     if known not in engines_of:
         engines_of[known] = Engines(Mailbox(), settings, extra_env=place.extra_env)
@@ -260,8 +262,6 @@ def effect(
             news=News(as_json=True),
         )
         request, plan = wanted_request(options, kind, about)
-    if "--ollama" in options.given:
-        return kind, settings  # the other one is no program at all
     if kind is not ATTACHED:
         engines.get(kind).check()
     command = engines.get(kind).preview(request, engines.names_for(request), request.port or 8137)
