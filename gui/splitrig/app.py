@@ -22,7 +22,6 @@ from PySide6.QtWidgets import QApplication
 
 import splitrig.bridge.qt_start  # noqa: F401 - first, see there
 from splitrig import __version__
-from splitrig.core.engine_words import model_stem
 from splitrig.core.settings import Appearance, Settings
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.store.resources import resource
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitrig.core.chat import Answer, ChatOptions, Message
-    from splitrig.core.engine import EngineStatus, LaunchRequest
+    from splitrig.core.engine import LaunchRequest
     from splitrig.core.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -151,6 +150,7 @@ class Desktop(QObject):
         from splitrig.services.chat.client import ChatClient
         from splitrig.services.engines.engines import Engines
         from splitrig.services.engines.fleet import Fleet
+        from splitrig.services.engines.helpers import Kept
         from splitrig.services.engines.orphan_jobs import OrphanJobs
 
         settings = self.preferences.settings.engine
@@ -161,9 +161,10 @@ class Desktop(QObject):
         self._client = ChatClient(self.mailbox)
         self.rig = RigBridge(self.pump)
         self.engine = EngineBridge(self.pump, self._fleet)
-        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines)
-        self.ray = RayBridge(self.pump, self.mailbox, self._engines)
-        self.models = ModelsBridge(self.pump, self.mailbox)
+        kept = Kept(log_dir=log_dir())
+        self.remote = RemoteBridge(self.pump, self.mailbox, self._fleet, self._engines, kept)
+        self.ray = RayBridge(self.pump, self.mailbox, self._engines, kept)
+        self.models = ModelsBridge(self.pump, self.mailbox, self._engines)
         self.chat = ChatBridge(self.pump, self._client)
         self.builds = ReleasesBridge(
             self.pump,
@@ -226,7 +227,6 @@ class Desktop(QObject):
             self.chat_page.show_engines,
         ):
             engine.engines_changed.connect(all_listener)
-        engine.failed_unseen.connect(self._on_failed_unseen)
         engine.failed.connect(self.window.show_error)
         launch.engine_chosen.connect(engine.show)
         launch.start_requested.connect(self._on_start)
@@ -242,6 +242,7 @@ class Desktop(QObject):
         from splitrig.wiring.machines import Machines
         from splitrig.wiring.models import Models
         from splitrig.wiring.orphans import Orphans
+        from splitrig.wiring.unseen import Unseen
 
         pages, bridges = self._pages, self._bridges
         self._machines = Machines(pages, bridges, self.preferences, self)
@@ -259,6 +260,7 @@ class Desktop(QObject):
         )
         Logs(pages, bridges, self)
         Orphans(self.window, self.pump, self._orphans, self)
+        Unseen(self.window, self.engine, self)
         wire_builds(self.builds, self.settings_page.builds)
 
     def _wire_rest(self) -> None:
@@ -342,13 +344,6 @@ class Desktop(QObject):
     def _on_start(self, request: LaunchRequest, plan: Plan) -> None:
         if self.rig.rig is not None:
             self.engine.start(request, plan, self.rig.rig)
-
-    @Slot(object)
-    def _on_failed_unseen(self, status: EngineStatus) -> None:
-        failure = status.failure
-        if failure is not None:
-            name = f"Engine {status.slot} ({model_stem(status)})"
-            self.window.show_notice("danger", f"{name}: {failure.message}", failure.hint)
 
     # Settings and the rest
 

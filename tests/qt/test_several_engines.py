@@ -1,6 +1,8 @@
 """The whole program, wired, while several engines are played by what is posted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -9,9 +11,10 @@ from tests.services.chat.chat_servers import OVER, OddServer, odd, stream
 
 from splitrig.app import Desktop
 from splitrig.core.chat import ChatOptions, Message, Role
-from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
 from splitrig.core.history import Rate
 from splitrig.core.metrics import EngineRates
+from splitrig.core.plan import PlanRequest
 from splitrig.services.engines.meter import EngineMetered
 
 __all__ = ["odd"]
@@ -72,3 +75,48 @@ def test_while_the_chat_answers_other_engines_are_seen_too(
     OVER.set()
     qtbot.waitUntil(lambda: not desktop.chat.busy)
     qtbot.waitUntil(lambda: speed(desktop) == 20)
+
+
+def engine(slot: int) -> EngineStatus:
+    request = LaunchRequest(model=Path("gemma.gguf"), plan=PlanRequest())
+    return EngineStatus(slot=slot, phase=Phase.READY, request=request)
+
+
+def restarting(slot: int) -> EngineStatus:
+    """As an engine is told of after a crash."""
+    why = "The engine crashed. It crashed; starting again in 2 s (first of 5)."
+    return replace(engine(slot), phase=Phase.STARTING, restart=why)
+
+
+def test_a_restart_of_an_engine_that_is_not_shown_is_told_with_its_name_and_why(
+    desktop: Desktop,
+) -> None:
+    notice = desktop.window.notice
+    tell(desktop, engine(1), engine(2))
+    desktop.engine.show(1)
+    tell(desktop, restarting(2))
+    assert not notice.isHidden()
+    assert notice.title.startswith("Engine 2 (gemma): The engine crashed.")
+    assert "starting again in 2 s" in notice.title
+    assert desktop.launch_page.notice.isHidden(), "the page speaks of the engine shown"
+    tell(desktop, replace(restarting(2), phase=Phase.READY))
+    assert notice.title == "Engine 2 (gemma): it crashed and was started again; it runs now."
+    notice.action_triggered.emit()
+    assert (desktop.engine.shown, desktop.window.current_page) == (2, "launch")
+    assert notice.isHidden()
+
+
+def test_what_was_told_of_a_restart_goes_away_when_it_is_stopped_or_shown(
+    desktop: Desktop,
+) -> None:
+    notice = desktop.window.notice
+    tell(desktop, engine(1), engine(2))
+    desktop.engine.show(1)
+    tell(desktop, restarting(2))
+    tell(desktop, replace(engine(2), phase=Phase.STOPPED))
+    assert notice.isHidden()
+    tell(desktop, engine(2))
+    tell(desktop, restarting(2))
+    desktop.engine.show(2)
+    assert notice.isHidden()
+    assert "starting again" in desktop.launch_page.notice.title

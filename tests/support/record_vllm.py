@@ -21,7 +21,7 @@ import psutil
 from tests.support.ray_machines import two_machines
 from tests.support.vllm_server import RealServer, vllm_cpu, with_ray
 
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.services.engines.ray_cluster import RayHead
 from splitrig.services.engines.vllm_program import find_vllm
 
@@ -272,7 +272,7 @@ def record_ray() -> None:
     """Two stages over a cluster that has the cards for them; needs root, for its own network."""
     program = find_vllm(with_ray(CACHE))
     with two_machines() as machines:
-        cluster = Cluster(kind=ClusterKind.RAY, host_ip=machines.here, port=6379)
+        cluster = Cluster(host_ip=machines.here, port=6379)
         head = RayHead(program, cluster, lambda _: None, devices=("CUDA0", "CUDA1"))
         env = {**TWO, "VLLM_PP_LAYER_PARTITION": "4,2", "VLLM_HOST_IP": machines.here,
                "RAY_ADDRESS": f"{machines.here}:6379"}  # fmt: skip

@@ -36,6 +36,7 @@ class EngineBridge(QObject):
         devices_found: `DevicesFound`, what an engine can see.
         failed: `SplitRigError` when a start could not even be tried.
         failed_unseen: `EngineStatus` of an engine that failed while another one is shown.
+        restarting_unseen: The same of one that crashed and is started again.
 
     Attributes:
         shown: The slot shown, or `DRAFT`.
@@ -50,6 +51,7 @@ class EngineBridge(QObject):
     devices_found = Signal(object)
     failed = Signal(object)
     failed_unseen = Signal(object)
+    restarting_unseen = Signal(object)
 
     def __init__(self, pump: Pump, fleet: Fleet) -> None:
         super().__init__()
@@ -105,11 +107,12 @@ class EngineBridge(QObject):
             self.status_changed.emit(self.status)
 
     def command_for(self, request: LaunchRequest) -> Sequence[str]:
-        """The command Start would run, for showing; empty when there is no engine to run."""
-        try:
-            return self._fleet.command_for(request)
-        except SplitRigError:
-            return ()  # Start itself says why
+        """The command Start would run, for showing; empty until the engine said what it can do.
+
+        Raises:
+            EngineError: There is none, or not yet; why.
+        """
+        return self._fleet.command_for(request)
 
     def _set_shown(self, slot: int) -> None:
         self.shown = slot
@@ -124,6 +127,8 @@ class EngineBridge(QObject):
             self.status_changed.emit(status)
         elif status.phase is Phase.FAILED and (before is None or before.phase.active):
             self.failed_unseen.emit(status)
+        elif status.restart and (before is None or status.restart != before.restart):
+            self.restarting_unseen.emit(status)
 
     def _on_lines(self, news: EngineLogLines) -> None:
         self.lines_added.emit(news, self._gaps.skipped_before(news))

@@ -12,11 +12,13 @@ from splitrig.core.companion import Projector
 from splitrig.core.errors import SplitRigError
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
+from splitrig.core.ollama_model import ServedListing, StoreListing
+from splitrig.services.engines.engines import Engines
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.companions import find_projectors, read_draft, read_projector
 from splitrig.services.models.gguf import read_model
 from splitrig.services.models.hf import read_hf_model
-from splitrig.services.models.ollama_store import StoreListing, list_models, store_folders
+from splitrig.services.models.ollama_store import list_models, store_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,6 @@ class _ModelRead:
     result: Model | HfModel | SplitRigError
     name: str = ""
     projectors: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _StoreListed:
-    """Ollama's models on this machine."""
-
-    listing: StoreListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,8 @@ class ModelsBridge(QObject):
     Signals:
         model_read: `Model` of the file chosen last, and the name Ollama has for it or nothing.
         folder_read: `HfModel` of the folder chosen last.
-        store_listed: `tuple[OllamaModel, ...]`, after `list_store`.
+        store_listed: `StoreListing`, after `list_store`.
+        served_listed: `ServedListing`, after `list_served`.
         read_failed: `Path, SplitRigError` of the file chosen last.
         projectors_found: `tuple[Path, ...]`, beside the model that was read.
         draft_read: `Model` of the draft model chosen last.
@@ -70,6 +66,7 @@ class ModelsBridge(QObject):
     model_read = Signal(object, str)
     folder_read = Signal(object)
     store_listed = Signal(object)
+    served_listed = Signal(object)
     read_failed = Signal(object, object)
     projectors_found = Signal(object)
     draft_read = Signal(object)
@@ -77,9 +74,9 @@ class ModelsBridge(QObject):
     projector_read = Signal(object)
     projector_failed = Signal(object)
 
-    def __init__(self, pump: Pump, mailbox: Mailbox) -> None:
+    def __init__(self, pump: Pump, mailbox: Mailbox, engines: Engines) -> None:
         super().__init__()
-        self._mailbox = mailbox
+        self._mailbox, self._engines = mailbox, engines
         self._wanted: Path | None = None
         self._draft: Path | None = None
         self._projector: Path | None = None
@@ -87,7 +84,8 @@ class ModelsBridge(QObject):
         pump.listen(_ModelRead, self._on_read)
         pump.listen(_DraftRead, self._on_draft)
         pump.listen(_ProjectorRead, self._on_projector)
-        pump.listen(_StoreListed, lambda news: self.store_listed.emit(news.listing.models))
+        pump.listen(StoreListing, self.store_listed.emit)
+        pump.listen(ServedListing, self.served_listed.emit)
 
     @Slot(object)
     def read(self, path: Path, name: str = "") -> None:
@@ -103,9 +101,12 @@ class ModelsBridge(QObject):
     @Slot()
     def list_store(self) -> None:
         """Look for Ollama's models; returns at once."""
-        self._spawn(
-            lambda: self._mailbox.post(_StoreListed(list_models(store_folders()))), "list models"
-        )
+        self._spawn(lambda: self._mailbox.post(list_models(store_folders())), "list models")
+
+    @Slot()
+    def list_served(self) -> None:
+        """Ask the Ollama that runs already for its models; returns at once."""
+        self._spawn(lambda: self._mailbox.post(self._engines.served_models()), "ask for models")
 
     @Slot(object, object)
     def read_draft(self, path: Path, model: Model) -> None:

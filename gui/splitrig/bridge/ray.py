@@ -5,6 +5,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from splitrig.bridge.pump import Pump
 from splitrig.core.vllm import Cluster
 from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.helpers import Kept
 from splitrig.services.engines.ray_jobs import RayJobs, RayNews
 from splitrig.services.mailbox import Mailbox
 
@@ -19,9 +20,11 @@ class RayBridge(QObject):
 
     told = Signal(object, object, object, bool)
 
-    def __init__(self, pump: Pump, mailbox: Mailbox, engines: Engines) -> None:
+    def __init__(
+        self, pump: Pump, mailbox: Mailbox, engines: Engines, kept: Kept | None = None
+    ) -> None:
         super().__init__()
-        self._jobs = RayJobs(mailbox, engines.vllm)
+        self._jobs = RayJobs(mailbox, engines.vllm, kept)
         pump.listen(RayNews, self._on_news)
 
     @Slot(object)

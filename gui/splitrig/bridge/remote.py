@@ -11,6 +11,7 @@ from splitrig.core.lending import LendRequest, LendStatus
 from splitrig.core.remote import RemoteEndpoint
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.fleet import Fleet
+from splitrig.services.engines.helpers import Kept
 from splitrig.services.engines.lender import Lender
 from splitrig.services.engines.ports import lan_addresses
 from splitrig.services.engines.remote_prober import RemoteLooked, RemoteProber
@@ -32,12 +33,19 @@ class RemoteBridge(QObject):
     lend_changed = Signal(object)
     lend_refused = Signal(object)
 
-    def __init__(self, pump: Pump, mailbox: Mailbox, fleet: Fleet, engines: Engines) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        mailbox: Mailbox,
+        fleet: Fleet,
+        engines: Engines,
+        kept: Kept | None = None,
+    ) -> None:
         super().__init__()
         self._fleet = fleet
         self._engines = engines
         self._prober = RemoteProber(mailbox, self._in_use, engines.llama_server)
-        self._lender = Lender(mailbox)
+        self._lender = Lender(mailbox, kept)
         self._used: frozenset[str] = frozenset()
         pump.listen(RemoteLooked, lambda news: self.looked.emit(news.server))
         pump.listen(LendStatus, self.lend_changed.emit)

@@ -1,48 +1,41 @@
 """`splitrig doctor`: what works on this machine, what does not, and the way out."""
 
 import argparse
-import http.client
 import json
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from splitrig import __version__
+from splitrig.cli.doctor_engines import NOTE, OK, PROBLEM, Finding, engine_findings
 from splitrig.cli.options import detected_rig
 from splitrig.cli.orphans import WAY_OUT, sentence
-from splitrig.core.errors import SplitRigError, StoreError
+from splitrig.core.errors import SplitRigError
 from splitrig.core.gpu import Rig, Severity
 from splitrig.core.settings import Settings
 from splitrig.core.units import gib_text
 from splitrig.services.engines.environment import found_config_files, notes_for_all
-from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.orphans import find_orphans
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
 from splitrig.services.store.settings import SettingsStore, config_dir, log_dir
 
-OK, NOTE, PROBLEM = "ok", "note", "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line: `state` is ok, note or problem; `hint` is the way out."""
-
-    id: str
-    state: str
-    message: str
-    hint: str = ""
-
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("doctor", help="say what works here and what does not")
+    parser = commands.add_parser(
+        "doctor",
+        help="say what works here and what does not",
+        description="Looks at the cards, at every engine (llama.cpp, llama-cpp-python, Ollama, an "
+        "Ollama that runs already, vLLM) as the settings choose them, at what earlier runs have "
+        "left, the environment, the demo model, the folders and the display. Says of each whether "
+        "it works and what to do; exits with 1 when something is a problem. An engine that is not "
+        "installed is none.",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -54,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
         _program(),
         told,
         *_cards(rig),
-        *_engine(rig, settings.engine.llama_server),
-        *_ollama(),
+        *engine_findings(rig, settings.engine),
         *_orphans(),
         *_environment(),
         _model(),
@@ -111,45 +103,13 @@ def _cards(rig: Rig) -> list[Finding]:
 
 
 def _settings() -> tuple[Settings, Finding]:
-    """The settings, or the defaults, and whether they could be read."""
-    try:
-        settings = SettingsStore().load()
-    except StoreError as error:
+    """The settings, with the defaults for what cannot be used, and whether they could be read."""
+    store = SettingsStore()
+    settings = store.load()
+    if (error := store.problem) is not None:
         flaw = Finding(id="settings", state=PROBLEM, message=error.message, hint=error.hint)
-        return Settings(), flaw
+        return settings, flaw
     return settings, Finding(id="settings", state=OK, message="The settings can be read.")
-
-
-def _engine(rig: Rig, chosen: Path | None) -> list[Finding]:
-    try:
-        server = find_llama_server(chosen)
-        build = server.capabilities().build
-        devices = server.list_devices()
-    except SplitRigError as error:
-        return [Finding(id="engine", state=PROBLEM, message=error.message, hint=error.hint)]
-    names = ", ".join(f"{d.name} {d.description}" for d in devices) or "no card"
-    findings = [
-        Finding(id="engine", state=OK, message=f"llama.cpp build {build} starts and sees {names}")
-    ]
-    if rig.gpus and not devices:
-        findings.append(
-            Finding(
-                id="engine-blind",
-                state=PROBLEM,
-                message=f"The engine sees none of the {len(rig.gpus)} cards.",
-                hint="Install the cards' Vulkan driver, or choose a llama-server built for them.",
-            )
-        )
-    if server.rpc_server is None:
-        findings.append(
-            Finding(
-                id="rpc-server",
-                state=NOTE,
-                message="There is no ggml-rpc-server beside the engine, so no demo rig.",
-                hint="The llama-server that ./run installs has one.",
-            )
-        )
-    return findings
 
 
 def _orphans() -> list[Finding]:
@@ -169,40 +129,6 @@ def _environment() -> list[Finding]:
         for file in found_config_files()
     ]
     return [Finding(id=f"environment-{name}", state=NOTE, message=text) for name, text in told]
-
-
-def _ollama() -> list[Finding]:
-    """Whether Ollama runs here; asked without its package, which fails on odd surroundings."""
-    where = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
-    try:
-        models = _ollama_models(where)
-    except OSError:
-        return [Finding(id="ollama", state=NOTE, message="Ollama is not running.")]
-    except (ValueError, http.client.HTTPException):
-        message = f"OLLAMA_HOST is '{where}', and what answers there is not Ollama."
-        hint = "Correct OLLAMA_HOST, or unset it."
-        return [Finding(id="ollama", state=NOTE, message=message, hint=hint)]
-    return [Finding(id="ollama", state=OK, message=f"Ollama is running with {models} models.")]
-
-
-def _ollama_models(where: str) -> int:
-    """How many models Ollama has.
-
-    Raises:
-        OSError: Nothing answers.
-        ValueError: The address is none, or the answer is not Ollama's.
-    """
-    parts = urlsplit(where if "://" in where else f"http://{where}")
-    https = parts.scheme == "https"
-    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
-    connection = kind(parts.hostname or "127.0.0.1", parts.port or 11434, timeout=1)
-    with closing(connection):
-        connection.request("GET", "/api/tags")
-        answer = json.loads(connection.getresponse().read(2**22))
-    models = answer.get("models") if isinstance(answer, dict) else None
-    if not isinstance(models, list):
-        raise ValueError(where)  # noqa: TRY004 - the answer is wrong, not its type here
-    return len(models)
 
 
 def _model() -> Finding:

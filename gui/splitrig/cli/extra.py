@@ -1,4 +1,4 @@
-"""The arguments behind `--`, which go to llama.cpp once checked."""
+"""The arguments behind `--`, which go to the engine once checked."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from splitrig.core.server_options import Options
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.probe import Cancelled, never
 
-HELP = "What stands behind -- goes to llama-server, once checked: %(prog)s … -- --alias mine"
+HELP = "What stands behind -- goes to the engine, once checked: %(prog)s … -- --alias mine"
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -22,7 +22,7 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 def checked(
     extra: Sequence[str], engines: Engines, cancelled: Cancelled = never
 ) -> CheckedArguments:
-    """The arguments with what is to be said of them; blocks for some 200 ms.
+    """Arguments for llama-server with what is to be said of them; blocks for some 200 ms.
 
     Raises:
         ArgumentError: One cannot be passed on.

@@ -13,9 +13,11 @@ from splitrig.core.lending import LendPhase, LendRequest, LendStatus
 from splitrig.core.remote import DEFAULT_PORT
 from splitrig.core.remote_words import exposure_warning
 from splitrig.core.units import gib_text
+from splitrig.services.engines.helpers import Kept
 from splitrig.services.engines.lender import Lender
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.mailbox import Mailbox
+from splitrig.services.store.settings import log_dir
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +51,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Lend until Ctrl-C, SIGTERM, or the end of the server; 1 if it failed."""
     say = _say_json if options.json else _say_text
-    lender = Lender(Mailbox())
+    lender = Lender(Mailbox(), Kept(log_dir=log_dir()))
     with stop_on_signals() as stopped:
         try:
             chosen = options.llama_server or stored_settings().engine.llama_server

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from splitrig import __version__
-from splitrig.cli import check, doctor, engines, gpus, lend, orphans, plan, remote, serve
+from splitrig.cli import check, doctor, engines, gpus, lend, models, orphans, plan, remote, serve
 from splitrig.cli.extra import parted
 from splitrig.cli.options import joined_split
 from splitrig.cli.taken import given
 from splitrig.core.errors import SplitRigError
 
-COMMANDS = (gpus, plan, serve, check, engines, remote, lend, doctor, orphans)
+COMMANDS = (gpus, plan, serve, check, engines, models, remote, lend, doctor, orphans)
 WITH_EXTRA = ("serve", "plan")
 """Commands that take arguments for the engine behind `--`."""
 USAGE = 2

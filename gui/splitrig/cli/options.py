@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, backend_of
-from splitrig.core.errors import EngineError, SplitRigError, StoreError
+from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.experts import ALL
 from splitrig.core.footprint import Backend
 from splitrig.core.ggml_types import BY_NAME, CACHE_TYPES
@@ -213,12 +213,12 @@ def _check_count(n_cards: int) -> None:
 
 
 def stored_settings() -> Settings:
-    """The settings; where they cannot be used the defaults, with a sentence on stderr."""
-    try:
-        return SettingsStore().load()
-    except StoreError as error:
-        print(error, file=sys.stderr)
-        return Settings()
+    """The settings; for what cannot be used the defaults, with a sentence on stderr."""
+    store = SettingsStore()
+    settings = store.load()
+    if store.problem is not None:
+        print(store.problem, file=sys.stderr)
+    return settings
 
 
 def free_mib_devices(text: str) -> tuple[PlanDevice, ...]:

@@ -26,10 +26,11 @@ from splitrig.core.ray import (
 )
 from splitrig.core.vllm import Cluster
 from splitrig.services.engines.engines import Engines
+from splitrig.services.engines.helpers import Kept
 from splitrig.services.engines.ports import lan_addresses
 from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.engines.ray_cluster import RayHead, read_ray
-from splitrig.services.engines.ray_jobs import log_lines
+from splitrig.services.store.settings import log_dir
 
 LOOK_S = 2.0
 """From one look at a cluster that is waited for to the next; a look takes a second by itself."""
@@ -106,15 +107,19 @@ def join_ray(
     else:
         names = _names(engines, own, local, stopped)
         head = RayHead(
-            engines.vllm(), cluster, log_lines, devices=names, cancelled=lambda: bool(stopped)
+            engines.vllm(),
+            cluster,
+            lambda _: None,  # its log file has them
+            devices=names,
+            cancelled=lambda: bool(stopped),
+            kept=Kept(log_dir=log_dir()),
         )
         helpers.callback(head.stop)
         state = _wait(head, engines, options.ray_start, stopped, as_json=options.json)
     cluster = settled(cluster, state)
     _check_own(cluster, state, len(own))
     devices = (*own, *_far_devices(state, cluster, own))
-    others = state.others(cluster.host_ip)
-    return devices, replace(cluster, n_nodes=1 + len(others), n_cards=len(devices))
+    return devices, replace(cluster, n_cards=len(devices))
 
 
 def _names(

@@ -66,7 +66,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--host",
         default=LOOPBACK,
         metavar="ADDRESS",
-        help="0.0.0.0 opens it to the network, with the key",
+        help="0.0.0.0 opens it to the network, with the key; not Ollama and vLLM",
     )
     parser.add_argument(
         "--share", action="store_true", help="print lines to copy for curl, Python and others"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from splitrig.core.engine import EngineKind
-from splitrig.core.engine_rules import RULES, EngineRules, Knob, mode_refused
+from splitrig.core.engine_rules import RULES, EngineRules, Knob, mode_refused, stay_home
 from splitrig.core.engine_words import NAMES
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.share import LOOPBACK
@@ -159,6 +159,10 @@ TABLE = (
         instead=dict.fromkeys(_GGUF, "Use --tensor-split or --ctx to fill the cards less."),
     ),
     Row(
+        names=("--dtype",),
+        why=_only(_ONLY_VLLM, VLLM),
+    ),
+    Row(
         names=("--kv-cache-dtype",),
         why=_only(_ONLY_VLLM, VLLM),
         instead=dict.fromkeys(_GGUF, "Use --cache-type-k and --cache-type-v instead."),
@@ -236,7 +240,7 @@ def check_options(options: argparse.Namespace, kind: EngineKind) -> None:
     """Refuse options that an engine would leave out in silence, before any file is read.
 
     Raises:
-        EngineError: It has nothing like that.
+        EngineError: It has nothing like that, or is to be opened to a network it is not safe on.
         SplitRigError: One has no effect beside another.
     """
     asked = {*options.given, *([EXTRA] if options.extra else [])}
@@ -245,6 +249,7 @@ def check_options(options: argparse.Namespace, kind: EngineKind) -> None:
         for name in row.names:
             if why and name in asked:
                 raise EngineError(_sentence(name, kind, why), _way_out(row, kind, options))
+    stay_home(RULES[kind], getattr(options, "host", LOOPBACK))
     if why := mode_refused(RULES[kind], options.split_mode):
         raise EngineError(why, "Take --split-mode layer, or take llama.cpp.")
     _check_pairs(options)

@@ -3,18 +3,19 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.errors import EngineError
+from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest
 from splitrig.core.ray import is_far
 from splitrig.core.settings import EngineSettings
 from splitrig.core.units import number_text
-from splitrig.core.vllm import KV_BYTES, Cluster, VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm import DTYPES, KV_BYTES, Cluster, VllmCard, VllmOptions, VllmPlan
+from splitrig.core.vllm_command import checked_extra
 from splitrig.core.vllm_plan import make_vllm_plan
-from splitrig.services.models.hf import read_hf_model
+from splitrig.services.models.hf import model_folder, read_hf_model
 
 
 def add_vllm_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def add_vllm_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gpu-memory-utilization", type=_share, metavar="0.9", help="share of every card's memory"
     )
+    group.add_argument("--dtype", choices=DTYPES, default="auto", help="what it computes in")
     group.add_argument("--kv-cache-dtype", choices=sorted(KV_BYTES), default="auto")
     group.add_argument("--enforce-eager", action="store_true", help="no captured graphs")
 
@@ -52,10 +54,14 @@ def plan_folder(
 ) -> tuple[VllmPlan, VllmOptions]:
     """Plan a folder for vLLM; a split of the user's own makes a pipeline of it, as in the window.
 
+    The notes also tell what the extra arguments change.
+
     Raises:
         ModelFileError: It is no Hugging Face model.
         SplitError: vLLM cannot lie on these cards.
+        ArgumentError: An extra argument is refused.
     """
+    extra = check_vllm_extra(options)
     cards = [
         VllmCard(
             name=device.name,
@@ -74,12 +80,25 @@ def plan_folder(
         split=wanted.split,
         n_ctx=wanted.n_ctx,
         fraction=options.gpu_memory_utilization,
+        dtype=options.dtype,
         kv_dtype=options.kv_cache_dtype,
         eager=options.enforce_eager,
         max_num_seqs=wanted.n_parallel if "--parallel" in options.given else None,
         cluster=cluster,
     )
-    return make_vllm_plan(read_hf_model(options.model), cards, asked), asked
+    plan = make_vllm_plan(read_hf_model(options.model), cards, asked)
+    return replace(plan, notes=(*plan.notes, *map(str, extra.warnings))), asked
+
+
+def check_vllm_extra(options: argparse.Namespace) -> CheckedArguments:
+    """The arguments behind `--`, as far as they can be judged without asking vLLM.
+
+    Raises:
+        ArgumentError: One is refused.
+    """
+    extra = checked_extra(options.extra, ())
+    extra.demand()
+    return extra
 
 
 def folder_request(
@@ -106,13 +125,14 @@ def folder_request(
         )
     plan, asked = plan_folder(options, devices, wanted, cluster)
     request = LaunchRequest(
-        model=Path(options.model),
+        model=model_folder(options.model),
         engine=EngineKind.VLLM,
         gpu_ids=tuple(device.id for device in devices if not is_far(device.id)),
         plan=replace(wanted, n_ctx=plan.n_ctx),
         vllm=plan.decided(asked),
         port=options.port,
         host=options.host,
+        extra_arguments=options.extra,
     )
     return request, plan.as_plan()
 
@@ -123,6 +143,14 @@ def folder_json(plan: VllmPlan) -> dict[str, Any]:
         "engine": EngineKind.VLLM.value,
         "tensor_parallel_size": plan.layout.tp,
         "pipeline_parallel_size": plan.layout.pp,
+        "layouts": [
+            {
+                "tensor_parallel_size": layout.tp,
+                "pipeline_parallel_size": layout.pp,
+                "refused": layout.reason or None,
+            }
+            for layout in plan.layouts
+        ],
         "layers_per_stage": list(plan.layers),
         "gpu_memory_utilization": plan.fraction,
         "kv_tokens": plan.kv_tokens,

@@ -21,9 +21,10 @@ from splitrig.cli.options import (
 from splitrig.cli.ray_cards import join_ray
 from splitrig.cli.remote_cards import Chosen, choose_remote
 from splitrig.cli.serve_news import News
-from splitrig.cli.vllm_options import folder_request, with_vllm
+from splitrig.cli.vllm_options import check_vllm_extra, folder_request, with_vllm
 from splitrig.core.card_choice import named_cards
 from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.engine_rules import divided_by_engine, rules_of
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import Rig
@@ -91,6 +92,7 @@ def wanted_request(
             engines, rig, model, n_lent, kind=kind, stopped=about.stopped, only=only
         )
     if kind is EngineKind.VLLM:
+        check_vllm_extra(options)
         devices, cluster = join_ray(
             options, engines, devices, (rig, model), about.stopped, about.helpers
         )
@@ -102,6 +104,7 @@ def wanted_request(
     wanted = with_companions(plan_request(options, len(devices)), options, read)
     check_mode(wanted, devices)
     plan = make_plan(read, devices, wanted)
+    plan = divided_by_engine(plan, rules_of(kind, engines.get(kind).check(about.cancelled)))
     plan = replace(plan, notes=(*plan.notes, *map(str, extra.warnings)))
     if chosen is not None:
         about.news.remote(chosen, link_costs(read, plan, wanted, chosen.cards))

@@ -11,6 +11,10 @@ from splitrig.core.units import MIB, number_text
 
 TAIL_LINES = 20
 _PREFIX = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} [A-Z] ")
+KILLED_HINT = (
+    "Another program or a limit of this machine ended it; launch it again, and look at the "
+    "system's log if it happens again."
+)
 LESS_MEMORY = (
     "Shorten the context, move the split away from this card, or keep some layers off the cards."
 )
@@ -147,6 +151,7 @@ def explain_exit(
     names: Mapping[str, str] | None = None,
     was_ready: bool = False,
     split_mode: str = LAYER,
+    out_of_memory: bool = False,
 ) -> Failure:
     """Say why an engine ended.
 
@@ -157,13 +162,14 @@ def explain_exit(
         names: Shown names by engine device name.
         was_ready: It had answered requests before.
         split_mode: How it was to divide the model.
+        out_of_memory: The computer's memory ran out when it ended.
     """
     code = None if exit_code is None else _WINDOWS_CODES.get(exit_code & 0xFFFFFFFF, exit_code)
     trouble = _cause(log)
     if trouble is not None:
         message, hint = _tell(trouble, log, names or {})
     else:
-        message, hint = _tell_code(code, tail, was_ready=was_ready)
+        message, hint = _tell_code(code, tail, was_ready=was_ready, out_of_memory=out_of_memory)
     return Failure(
         message=message,
         hint=hint,
@@ -248,17 +254,21 @@ def _device_name(trouble: Trouble, log: LoadLog) -> str:
     return log.device_of(trouble.subject) if trouble.subject else ""
 
 
-def _tell_code(code: int | None, tail: tuple[str, ...], *, was_ready: bool) -> tuple[str, str]:
+def _tell_code(
+    code: int | None, tail: tuple[str, ...], *, was_ready: bool, out_of_memory: bool
+) -> tuple[str, str]:
     if code == -signal.SIGILL:
         return (
             "This engine build needs processor features that this machine lacks.",
             "Choose a llama-server built for an older processor in the settings.",
         )
-    if code == -9:
+    if code == -9 and out_of_memory:
         return (
             "The engine was killed (signal 9), most likely because the computer's memory ran out.",
             "Close other programs, choose a smaller model, or offload more layers to the cards.",
         )
+    if code == -9:
+        return "The engine was killed (signal 9).", KILLED_HINT
     if code == _WINDOWS_DLL_MISSING:
         return (
             "The engine needs a library (DLL) that is not installed.",

@@ -166,6 +166,21 @@ class Placed:
     on_cards_bytes: int
 
 
+class Holding(StrEnum):
+    """How an Ollama that ran before has the model."""
+
+    OURS = "loaded for SplitRig"
+    BEFORE = "loaded before"
+    GONE = "not loaded any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An Ollama that ran before has the model, or has it no more."""
+
+    how: Holding
+
+
 LogEvent = (
     DeviceListed
     | DeviceUsed
@@ -177,6 +192,7 @@ LogEvent = (
     | Remarked
     | Progressed
     | Placed
+    | Held
     | Several
 )
 
@@ -197,6 +213,7 @@ class LoadLog:
         drafting: The draft model is being loaded, or is loaded.
         remarks: What it does otherwise than asked, each once.
         placed: What it holds altogether, where it says no more.
+        holding: How an Ollama that ran before has the model; `None` for other engines.
     """
 
     listed: tuple[DeviceListed, ...] = ()
@@ -210,6 +227,7 @@ class LoadLog:
     drafting: bool = False
     remarks: tuple[Remarked, ...] = ()
     placed: Placed | None = None
+    holding: Holding | None = None
 
     def device_of(self, printed: str) -> str:
         """The device a printed buffer belongs to; what is no used device is the host.
@@ -359,6 +377,9 @@ def _noted(log: LoadLog, event: LogEvent) -> LoadLog:
             return replace(log, build=event.build)
         case Placed():
             return replace(log, placed=event)
+        case Held():
+            kept = None if event.how is Holding.GONE else log.placed
+            return replace(log, holding=event.how, placed=kept)
         case Trouble():
             return replace(log, troubles=(*log.troubles, event)[:MOST_TROUBLES])
         case Remarked():

@@ -19,6 +19,7 @@ from splitrig.core.engine_log import (
     TOGETHER,
     BufferKind,
     BufferSeen,
+    Held,
     LayerAssigned,
     LoadLog,
     LogEvent,
@@ -29,8 +30,9 @@ from splitrig.core.engine_log import (
     Several,
     add_event,
 )
-from splitrig.core.ollama import not_honoured
+from splitrig.core.ollama import follows_ratio, not_honoured
 from splitrig.core.plan import DevicePlan, Plan
+from splitrig.core.split_mode import LAYER
 from splitrig.core.units import MIB, mib_text, size_text
 
 LOG_STEP_BYTES = round(0.0101 * MIB)
@@ -122,10 +124,12 @@ class Exited:
     Attributes:
         exit_code: Negative for a signal; `None` if unknown.
         tail: The last lines of its output.
+        out_of_memory: The computer's memory ran out at that moment.
     """
 
     exit_code: int | None
     tail: tuple[str, ...] = field(default=())
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +301,7 @@ def _logged(status: EngineStatus, event: Logged) -> EngineStatus:
         return step(status, Advanced(share=event.event.share))
     log = add_event(status.log, event.event)
     status = replace(status, log=log, build=log.build or status.build)
-    if isinstance(event.event, BufferSeen | LayerAssigned | Placed):
+    if isinstance(event.event, BufferSeen | LayerAssigned | Placed | Held):
         layers = _named_layers(log)
         status = replace(status, actual=actual_buffers(status), layers=layers or status.layers)
         if status.phase is Phase.READY:
@@ -356,6 +360,8 @@ def _judged(status: EngineStatus) -> EngineStatus:
     if is_shared(status.actual):
         # no card holds whole layers, and none is told of by itself
         return replace(status, mismatches=(), layers={})
+    if divides_by_itself(status):
+        return replace(status, mismatches=(), layers=_named_layers(status.log))
     wrong = compare(status.plan, status.device_names, status.actual)
     if status.request is not None and status.request.engine is EngineKind.OLLAMA_ATTACHED:
         return replace(status, mismatches=_off_the_cards(status.log))
@@ -380,6 +386,7 @@ def _exited(status: EngineStatus, event: Exited) -> EngineStatus:
         names={name: device.name for name, device in shown},
         was_ready=status.phase is Phase.READY,
         split_mode=status.request.plan.split_mode if status.request is not None else "",
+        out_of_memory=event.out_of_memory,
     )
     return replace(_ended(status, Phase.FAILED), failure=failure)
 
@@ -436,15 +443,24 @@ def is_shared(names: Container[str]) -> bool:
     return TOGETHER in names or ROWS in names
 
 
+def divides_by_itself(status: EngineStatus) -> bool:
+    """An Ollama that takes no ratio shares the model out over several cards as it sees fit."""
+    request, build = status.request, status.build
+    if request is None or request.engine is not EngineKind.OLLAMA or build is None:
+        return False
+    several = len(status.device_names) > 1 and request.plan.split_mode == LAYER
+    return several and not follows_ratio(build)
+
+
 def _ratio_lost(status: EngineStatus, plan: Plan) -> tuple[str, ...]:
-    """That weights lie elsewhere although Ollama was given a ratio, which it may not know."""
+    """That weights lie elsewhere although Ollama was given a ratio."""
     pairs = zip(status.device_names, plan.devices, strict=False)
     moved = any(
         abs((status.actual.get(name, Buffers()).model_bytes or 0) - device.model_bytes)
         > LOG_STEP_BYTES
         for name, device in pairs
     )
-    return (not_honoured(status.build, plan.split),) if moved and len(plan.devices) > 1 else ()
+    return (not_honoured(plan.split),) if moved and len(plan.devices) > 1 else ()
 
 
 def _off_the_cards(log: LoadLog) -> tuple[str, ...]:

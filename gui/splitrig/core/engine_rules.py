@@ -4,14 +4,17 @@ Where it cannot do something the reason is said here, in the words the window sh
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_words import NAMES
+from splitrig.core.errors import EngineError
 from splitrig.core.ollama import follows_ratio
+from splitrig.core.plan import Plan
+from splitrig.core.share import is_open
 from splitrig.core.split_mode import LAYER
 from splitrig.core.words import listed
 
@@ -68,12 +71,13 @@ class EngineRules:
         no_ratio: Why no ratio can be set; empty where one can.
         picks_cards: The user chooses the cards; otherwise the engine has chosen already.
         reads: Which models it loads.
-        split_modes: By the names of llama.cpp's `--split-mode`.
+        split_modes: By the names of llama.cpp's `--split-mode`; empty where it has none.
         knobs: Settings it takes.
         refusals: Why it does not take the others.
         one_cache_type: Keys and values of the KV cache have the same type.
         lends: It can use cards that the processor lends, as on the demo rig.
         no_network: Why it must not be opened to other machines; empty where it may.
+        network_way_out: What to do instead, one sentence.
         no_remote: Why it cannot use cards of other machines over llama.cpp's RPC; empty where it
             can.
         only_on: The one system it runs on, as `sys.platform`; empty for all.
@@ -91,6 +95,7 @@ class EngineRules:
     one_cache_type: bool = False
     lends: bool = True
     no_network: str = ""
+    network_way_out: str = ""
     no_remote: str = ""
     only_on: str = ""
 
@@ -112,7 +117,6 @@ def _closed(why: str, *knobs: Knob) -> tuple[tuple[Knob, str], ...]:
 _ALONE = "Its server answers one request after the other."
 _OWN_SETTINGS = "The server of llama-cpp-python has no setting for it; llama.cpp's own has."
 _OLLAMA = "Ollama has no setting for it; llama.cpp takes it."
-_VLLM = "vLLM has no such setting."
 RULES = {
     EngineKind.LLAMA_CPP: EngineRules(
         kind=EngineKind.LLAMA_CPP,
@@ -137,6 +141,7 @@ RULES = {
         refusals=_closed(_OLLAMA, *sorted(_OTHER_FOLDED)),
         no_remote="Ollama uses the cards of this machine only.",
         no_network="Ollama knows no key: everybody on the network could use and delete models.",
+        network_way_out="Leave it on this machine, or choose llama.cpp, which takes a key.",
     ),
     EngineKind.OLLAMA_ATTACHED: EngineRules(
         kind=EngineKind.OLLAMA_ATTACHED,
@@ -160,6 +165,7 @@ RULES = {
         ),
         lends=False,
         no_network="Whoever started this Ollama chose its address.",
+        network_way_out="Set OLLAMA_HOST where it is started.",
     ),
     EngineKind.VLLM: EngineRules(
         kind=EngineKind.VLLM,
@@ -167,16 +173,27 @@ RULES = {
         no_remote="vLLM joins machines with Ray, not with llama.cpp's RPC.",
         ratio=Ratio.STAGES,
         reads=Reads.FOLDER,
-        split_modes=("tensor", "pipeline"),
-        knobs=frozenset({Knob.CONTEXT, Knob.REQUESTS}),
+        split_modes=(),
+        knobs=frozenset({Knob.CONTEXT, Knob.REQUESTS, Knob.EXTRA}),
         refusals=(
-            (Knob.KEYS, "vLLM chooses the type of its KV cache by the model."),
-            (Knob.VALUES, "vLLM chooses the type of its KV cache by the model."),
+            *_closed(
+                "vLLM has types of its own for the KV cache, the same for keys and values.",
+                Knob.KEYS,
+                Knob.VALUES,
+            ),
             (Knob.LAYERS, "vLLM keeps every layer on the cards."),
             (Knob.FLASH, "vLLM chooses its way to attend by the card."),
-            *_closed(_VLLM, *sorted(FOLDED)),
+            (Knob.SPLIT_MODE, "vLLM has a layout instead: tensor × pipeline parallel."),
+            (Knob.EXPERTS, "vLLM keeps all experts on the cards."),
+            (Knob.DRAFT, "vLLM takes a draft model as --speculative-config, an extra argument."),
+            (Knob.PROJECTOR, "vLLM finds what lets a model see in the model's own folder."),
         ),
         lends=False,
+        # "Do not rely exclusively on --api-key" (docs/usage/security.md): /invocations, /tokenize,
+        # /pause and more answer everybody
+        no_network="vLLM's key guards only some of its paths: everybody on the network could use "
+        "and pause it without one.",
+        network_way_out="Put a reverse proxy before it that passes nothing but /v1.",
         only_on="linux",
     ),
 }
@@ -194,12 +211,21 @@ def rules_of(kind: EngineKind, build: str | None = None) -> EngineRules:
         return replace(
             rules,
             ratio=Ratio.NONE,
-            no_ratio=f"Ollama {build} divides a model by itself; 0.30 and newer take a ratio. "
-            "The choice of cards and of layers holds.",
+            no_ratio=f"Ollama {build} divides a model by itself, and only it knows the shares; "
+            "0.30 and newer take a ratio. The choice of cards and of layers holds.",
+            reads=Reads.STORE,
             one_cache_type=True,
             lends=False,
         )
     return rules
+
+
+def divided_by_engine(plan: Plan, rules: EngineRules) -> Plan:
+    """The plan, with a note that only the engine knows the shares, where that is so."""
+    if rules.ratio is not Ratio.NONE or len(plan.devices) < 2:
+        return plan
+    note = f"{rules.no_ratio} The shares in this plan follow free memory."
+    return replace(plan, notes=(note, *plan.notes))
 
 
 def version_of(build: str) -> tuple[int, ...] | None:
@@ -258,7 +284,23 @@ def mode_refused(rules: EngineRules, mode: str) -> str:
     """Why an engine does not split in such a mode; empty when it does."""
     if mode == LAYER or mode in rules.split_modes:
         return ""
+    if not rules.split_modes:
+        return rules.refusal(Knob.SPLIT_MODE)
     return f"{rules.name} knows no split mode {mode}, only {listed(rules.split_modes)}."
+
+
+def stay_home(rules: EngineRules, host: str) -> None:
+    """Refuse to open an engine to other machines that is not safe there.
+
+    Args:
+        rules: The engine's.
+        host: Address it is to listen on.
+
+    Raises:
+        EngineError: Others could reach it at this address.
+    """
+    if rules.no_network and is_open(host):
+        raise EngineError(rules.no_network, rules.network_way_out)
 
 
 def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:
@@ -270,6 +312,12 @@ def closed(rules: EngineRules, asked: Mapping[Knob, bool]) -> str:
 
 
 WORDS = {
+    Knob.CONTEXT: "Context",
+    Knob.KEYS: "Cache type of keys",
+    Knob.VALUES: "Cache type of values",
+    Knob.REQUESTS: "Requests",
+    Knob.LAYERS: "Layers on the cards",
+    Knob.FLASH: "Flash attention",
     Knob.EXPERTS: "Experts on the processor",
     Knob.DRAFT: "Draft model",
     Knob.PROJECTOR: "Projector",
@@ -309,5 +357,11 @@ def lost_on_switch(
         lost.append(f"{new.name} has one type for keys and values: that of the keys is taken.")
     told = [knob for knob in Knob if knob not in FOLDED or knob in used]
     gone = [knob for knob in told if knob in old.knobs and knob not in new.knobs]
-    reasons = dict.fromkeys(new.refusal(knob) for knob in gone)
-    return (*lost, *filter(None, reasons))
+    reasons = dict.fromkeys(filter(None, map(new.refusal, gone)))
+    return (*lost, *(_named(why, [k for k in gone if new.refusal(k) == why]) for why in reasons))
+
+
+def _named(why: str, knobs: Sequence[Knob]) -> str:
+    """'Draft model and projector: …'."""
+    first, *others = (WORDS[knob] for knob in knobs)
+    return f"{listed([first, *(word[:1].lower() + word[1:] for word in others)])}: {why}"

@@ -42,6 +42,11 @@ def model_stem(status: EngineStatus) -> str:
     return status.request.model_name or status.request.model.stem
 
 
+def named(status: EngineStatus) -> str:
+    """'Engine 2 (gemma-3-4b)', where a sentence about one of several follows."""
+    return f"Engine {status.slot} ({model_stem(status)})"
+
+
 def numbered(status: EngineStatus) -> str:
     """'engine 2', for sentences that speak of one of several."""
     return f"engine {status.slot}"

@@ -114,7 +114,7 @@ _RULES = (
     _ours(r"VLLM_PP_LAYER_PARTITION VLLM_CPU_\w+ VLLM_DP_\w+ VLLM_RAY_\w+ VLLM_TARGET_DEVICE "
           "RAY_ADDRESS", _OPTIONS, *_VLLM),
     _ours("VLLM_API_KEY", _KEY, *_VLLM),
-    _ours("VLLM_HOST_IP VLLM_PORT", _NETWORK, *_VLLM),
+    _ours("VLLM_HOST_IP VLLM_PORT VLLM_SERVER_DEV_MODE", _NETWORK, *_VLLM),
     _ours(r"VLLM_LOGGING_\w+ VLLM_CONFIGURE_LOGGING", _LOG, *_VLLM),
     _ours("RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT",
           "it numbers its processes itself", *_VLLM),

@@ -42,6 +42,10 @@ class ArgumentError(EngineError):
     """An extra argument for an engine cannot be passed on."""
 
 
+class DevicesUnknownError(EngineError):
+    """An engine was not asked yet what it calls the cards; nothing is wrong."""
+
+
 class EngineMissingError(EngineError):
     """No engine of this kind was found at all; the window offers to get one."""
 

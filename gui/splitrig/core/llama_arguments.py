@@ -4,8 +4,10 @@ Names drift between builds. What a binary lacks is told in a sentence, never lef
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from splitrig.core.engine import LaunchRequest
+from splitrig.core.engine_rules import EngineRules, Knob
 from splitrig.core.errors import EngineError
 from splitrig.core.extra_arguments import CheckedArguments, check_arguments
 from splitrig.core.plan import PlanRequest
@@ -16,6 +18,11 @@ EVERY = "999"
 """More layers than any model has."""
 SIMPLE_DRAFT = "draft-simple"
 """Without it newer builds load a draft model and never ask it."""
+_ALL_EXPERTS, _SOME_EXPERTS = ("-cmoe", "--cpu-moe"), ("-ncmoe", "--n-cpu-moe")
+_DRAFT = ("-md", "--model-draft", "--spec-draft-model")
+_PROJECTOR = ("-mm", "--mmproj")
+NO_EXPERTS = "This llama-server cannot keep experts with the processor."
+NO_PROJECTOR = "This llama-server takes no projector."
 OTHER = "Choose a newer llama-server in Settings, or leave it out."
 
 
@@ -40,6 +47,37 @@ def check_supported(plan: PlanRequest, options: Options) -> None:
             )
 
 
+def rules_with(rules: EngineRules, options: Options) -> EngineRules:
+    """The rules of llama.cpp as far as one binary goes: what its help lacks is refused."""
+    if not options.by_name:
+        return rules
+    lacking = {
+        Knob.EXPERTS: "" if options.first_of(*_ALL_EXPERTS, *_SOME_EXPERTS) else NO_EXPERTS,
+        Knob.DRAFT: _draft_lack(options),
+        Knob.PROJECTOR: "" if options.first_of(*_PROJECTOR) else NO_PROJECTOR,
+    }
+    closed = tuple((knob, f"{why} {OTHER}") for knob, why in lacking.items() if why)
+    knobs = rules.knobs - {knob for knob, _ in closed}
+    return replace(rules, knobs=knobs, refusals=rules.refusals + closed)
+
+
+def unsupported(plan: PlanRequest, options: Options, extra: CheckedArguments) -> str:
+    """Why a binary cannot be given these settings, with a way out; empty when it can.
+
+    What its help does not tell is not held against it.
+    """
+    if not options.by_name:
+        return ""
+    try:
+        check_supported(plan, options)
+        _experts(plan, options)
+        _draft(plan, options, extra)
+        _projector(plan, options, ())
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
 def more_arguments(
     request: LaunchRequest, options: Options, devices: Sequence[str]
 ) -> tuple[str, ...]:
@@ -61,39 +99,51 @@ def more_arguments(
 def _experts(plan: PlanRequest, options: Options) -> tuple[str, ...]:
     if not plan.n_cpu_moe:
         return ()
-    every = options.first_of("-cmoe", "--cpu-moe")
-    some = options.first_of("-ncmoe", "--n-cpu-moe")
+    every, some = options.first_of(*_ALL_EXPERTS), options.first_of(*_SOME_EXPERTS)
     if plan.n_cpu_moe < 0 and every:
         return (every,)
     if some:
         return (some, EVERY if plan.n_cpu_moe < 0 else str(plan.n_cpu_moe))
-    raise EngineError("This llama-server cannot keep experts with the processor.", OTHER)
+    if every:
+        raise EngineError(
+            "This llama-server keeps all experts with the processor, or none.",
+            "Keep all of them there, or choose a newer llama-server in Settings.",
+        )
+    raise EngineError(NO_EXPERTS, OTHER)
 
 
 def _draft(plan: PlanRequest, options: Options, extra: CheckedArguments) -> tuple[str, ...]:
     if plan.draft is None:
         return ()
-    name = options.first_of("-md", "--model-draft", "--spec-draft-model")
-    if not name:
-        raise EngineError("This llama-server takes no draft model.", OTHER)
+    own_way = "--spec-type" in extra.names
+    if lack := _draft_lack(options, own_way=own_way):
+        raise EngineError(lack, OTHER)
+    name = options.first_of(*_DRAFT)
     found = [name, str(plan.draft.path.absolute())]
     layers = options.first_of("-ngld", "--gpu-layers-draft", "--spec-draft-ngl")
     if layers:
         found += [layers, EVERY if plan.draft_layers < 0 else str(plan.draft_layers)]
-    kind = options.find("--spec-type")
-    if kind is not None and "--spec-type" not in extra.names:
-        if SIMPLE_DRAFT not in kind.value.split(","):
-            raise EngineError("This llama-server does not draft with a small model.", OTHER)
+    if options.find("--spec-type") is not None and not own_way:
         found += ["--spec-type", SIMPLE_DRAFT]
     return tuple(found)
+
+
+def _draft_lack(options: Options, *, own_way: bool = False) -> str:
+    """Why a binary cannot draft; `own_way`: the user says by hand how it is to."""
+    if not options.first_of(*_DRAFT):
+        return "This llama-server takes no draft model."
+    kind = options.find("--spec-type")
+    if kind is None or own_way or SIMPLE_DRAFT in kind.value.split(","):
+        return ""
+    return "This llama-server does not draft with a small model."
 
 
 def _projector(plan: PlanRequest, options: Options, devices: Sequence[str]) -> tuple[str, ...]:
     if plan.projector is None:
         return ()
-    name = options.first_of("-mm", "--mmproj")
+    name = options.first_of(*_PROJECTOR)
     if not name:
-        raise EngineError("This llama-server takes no projector.", OTHER)
+        raise EngineError(NO_PROJECTOR, OTHER)
     found = [name, str(plan.projector.path.absolute())]
     where = options.first_of("-mmdev", "--mmproj-device")
     if where:

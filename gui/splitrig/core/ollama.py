@@ -158,7 +158,7 @@ def check_request(request: LaunchRequest, n_cards: int, version: str) -> None:
         raise EngineError(
             f"Ollama {version} divides a model by itself; it does not take {split_text(plan.split)}"
             " as a ratio.",
-            "Update Ollama to 0.30 or newer, or choose Auto: the choice of cards holds.",
+            "Update Ollama to 0.30 or newer, or leave the ratio out: the choice of cards holds.",
         )
     if plan.cache_type_k != plan.cache_type_v:
         raise EngineError(
@@ -385,9 +385,11 @@ def unplanned() -> Plan:
     return Plan(devices=(), host=nothing, split=(), fits=True, notes=(note,))
 
 
-def not_honoured(version: str | None, split: Sequence[float]) -> str:
+def not_honoured(split: Sequence[float]) -> str:
     """Ollama loaded, but not as it was told."""
-    said = f"Ollama did not honour the ratio {split_text(split)}"
-    if version is not None and not follows_ratio(version):
-        return f"{said}: {version} divides a model by itself, 0.30 and newer take one."
-    return f"{said}."
+    return f"Ollama did not honour the ratio {split_text(split)}."
+
+
+def divided_by_itself(version: str) -> str:
+    """A version that takes no ratio has loaded."""
+    return f"Ollama {version} has divided the model by itself; 0.30 and newer take a ratio."

@@ -171,6 +171,8 @@ def load_failure(
     log: LoadLog,
     tail: tuple[str, ...] = (),
     names: Mapping[str, str] | None = None,
+    *,
+    out_of_memory: bool = False,
 ) -> Failure:
     """Why a load failed: what llama-server's log says where it says something, else Ollama.
 
@@ -179,6 +181,7 @@ def load_failure(
         log: What the log said since the start.
         tail: Its last lines.
         names: Shown names by engine device name.
+        out_of_memory: The computer's memory ran out meanwhile.
     """
     if match := _NEEDS_MEMORY.search(words):
         return Failure(
@@ -203,7 +206,13 @@ def load_failure(
     if isinstance(said, Trouble):
         log = add_event(log, said)
     if log.troubles or code is not None:
-        failure = explain_exit(log, exit_code=code, tail=tail or (words,), names=names)
+        failure = explain_exit(
+            log,
+            exit_code=code,
+            tail=tail or (words,),
+            names=names,
+            out_of_memory=out_of_memory,
+        )
         kind = log.troubles[0].kind if log.troubles else None
         return replace(failure, hint=_HINTS.get(kind, failure.hint) if kind else failure.hint)
     if _TIMED_OUT in words:

@@ -14,6 +14,8 @@ from splitrig.core.engine_log import (
     BuildNamed,
     DeviceListed,
     DeviceUsed,
+    Held,
+    Holding,
     LogEvent,
     Mark,
     Passed,
@@ -32,6 +34,7 @@ _BOUND = ("discovering available GPUs", "looking for compatible GPUs")
 _TAKEN = re.compile(r"Error: listen tcp .*:(\d+): bind: (?!.*permi)")
 _GENERATE = re.compile(r"\[GIN\].*\|\s*(\d{3})\s*\|.*POST\s+\"/api/generate\"")
 _PLACED = re.compile(r"(\S+) takes (\d+) bytes, (\d+) of them on the cards")
+_HELD = re.compile(rf"\S+ is ({'|'.join(Holding)})")
 _SIZE = re.compile(r"([\d.]+)\s*([KMGT]i?)?B")
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4,
           "Ki": KIB, "Mi": MIB, "Gi": GIB, "Ti": 1024 * GIB}  # fmt: skip
@@ -55,6 +58,8 @@ def read_ollama_line(line: str) -> LogEvent | None:
         return Trouble(TroubleKind.PORT_TAKEN, match[1], None, line)
     if match := _PLACED.fullmatch(line):
         return Placed(total_bytes=int(match[2]), on_cards_bytes=int(match[3]))
+    if match := _HELD.fullmatch(line):
+        return Held(Holding(match[1]))
     event = read_line(line)
     # llama-server's own build would stand in the place of Ollama's version
     return None if isinstance(event, BuildNamed) else event
@@ -135,6 +140,11 @@ def answered_load(line: str) -> int | None:
 def placement_line(name: str, total_bytes: int, on_cards_bytes: int) -> str:
     """What an Ollama that ran before holds, as a line for the log."""
     return f"{name} takes {total_bytes} bytes, {on_cards_bytes} of them on the cards"
+
+
+def held_line(name: str, how: Holding) -> str:
+    """How an Ollama that ran before has the model, as a line for the log."""
+    return f"{name} is {how.value}"
 
 
 def _pairs(line: str) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splitrig.core.errors import ModelFileError
+from splitrig.core.errors import ModelFileError, SplitRigError
+from splitrig.core.units import size_text
 
 MODEL_LAYER = "application/vnd.ollama.image.model"
 PROJECTOR_LAYER = "application/vnd.ollama.image.projector"
@@ -67,6 +68,59 @@ class OllamaModel:
     def has_projector(self) -> bool:
         """It sees pictures; its projector takes memory besides what is planned."""
         return any(layer.media_type == PROJECTOR_LAYER for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreListing:
+    """The models of some stores.
+
+    Attributes:
+        models: By name, those of the first store first; a name that comes again is left out.
+        notes: Sentences on what could not be read.
+    """
+
+    models: tuple[OllamaModel, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model an Ollama offers.
+
+    Attributes:
+        name: With its tag.
+        n_bytes: Size of its files, bytes.
+        family: Architecture, such as `llama`; empty where it does not say.
+        parameters: Such as '134.52M'; empty where it does not say.
+        quantization: Such as 'Q4_1'; empty where it does not say.
+    """
+
+    name: str
+    n_bytes: int
+    family: str = ""
+    parameters: str = ""
+    quantization: str = ""
+
+    @property
+    def facts(self) -> str:
+        """'97.7 MiB · 134.52M parameters · llama', as far as it says."""
+        many = f"{self.parameters} parameters" if self.parameters else ""
+        return " · ".join(filter(None, (size_text(self.n_bytes), many, self.family)))
+
+
+@dataclass(frozen=True, slots=True)
+class ServedListing:
+    """The models of an Ollama that runs.
+
+    Attributes:
+        url: Its address; empty where that could not be read.
+        models: In its own order, the newest first.
+        error: Why it could not be asked.
+    """
+
+    url: str
+    models: tuple[ServedModel, ...] = ()
+    error: SplitRigError | None = None
 
 
 def name_of(parts: tuple[str, ...]) -> str | None:

@@ -14,6 +14,11 @@ RUN_VARIABLE = "SPLITRIG_RUN"
 """Environment variable that everything an engine starts inherits; its value names the run."""
 
 
+LENDER = "lender"
+RAY_HEAD = "ray head"
+"""Kinds of runs that are no engine."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessMark:
     """What tells a process from every other one, also from a later one with the same number.
@@ -54,10 +59,10 @@ class RunAbout:
     """What whoever starts an engine knows of it.
 
     Attributes:
-        kind: Such as 'llama.cpp'.
-        port: On loopback; `None` when it serves nobody.
+        kind: Such as 'llama.cpp', or `LENDER` or `RAY_HEAD`.
+        port: Where it listens; `None` when it serves nobody.
         model: Name or path of the model.
-        cards: The cards it was given, by id.
+        cards: The cards it was given, by id; of what is no engine by the engine's names.
     """
 
     kind: str
@@ -98,6 +103,8 @@ class RunRecord:
     @property
     def name(self) -> str:
         """Short name of the program, such as 'llama-server'."""
+        if self.about.kind == RAY_HEAD:
+            return "ray"  # its program is Python
         return PurePath(self.executable).name
 
 
@@ -157,7 +164,14 @@ def orphan_sentence(orphan: Orphan, now: datetime) -> str:
     started = datetime.fromtimestamp(record.begun_s, tz=now.tzinfo)
     when = f"{started:%H:%M}" if started.date() == now.date() else f"{started:%Y-%m-%d %H:%M}"
     holds = listed([f"{size_text(orphan.memory_bytes)} of memory", *_ports(orphan.ports)])
-    return f"An engine of an earlier run ({record.name}, started {when}) still holds {holds}."
+    what = _WHAT.get(record.about.kind, "An engine of an earlier run")
+    return f"{what} ({record.name}, started {when}) still holds {holds}."
+
+
+_WHAT = {
+    LENDER: "A server of an earlier run that lends this machine's cards",
+    RAY_HEAD: "Ray's head of an earlier run",
+}
 
 
 def orphans_sentence(orphans: Sequence[Orphan], now: datetime) -> str:
@@ -167,6 +181,14 @@ def orphans_sentence(orphans: Sequence[Orphan], now: datetime) -> str:
     if not more:
         return first
     return f"{first} {more} more {'is' if more == 1 else 'are'} left as well."
+
+
+def orphans_hint(orphans: Sequence[Orphan]) -> str:
+    """How they came to be left, and who may still need them."""
+    lends = any(orphan.record.about.kind in (LENDER, RAY_HEAD) for orphan in orphans)
+    return "SplitRig or the computer crashed while it ran; " + (
+        "only other machines may still use it." if lends else "nothing uses it any more."
+    )
 
 
 def freed_sentence(freed: Freed) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from splitrig.core.errors import EngineError
 from splitrig.core.share import LOOPBACK
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.core.words import listed
 
 WARNING = (
@@ -122,7 +122,7 @@ def parse_head(text: str, own: Sequence[str]) -> Cluster:
             "Ray's head has to run where vLLM is started: start SplitRig there, or start a head "
             "here.",
         )
-    return Cluster(kind=ClusterKind.RAY, host_ip=host, port=number or DEFAULT_PORT)
+    return Cluster(host_ip=host, port=number or DEFAULT_PORT)
 
 
 def join_command(cluster: Cluster) -> str:

@@ -28,7 +28,6 @@ _LASTING_CODES = frozenset(
     {
         127,  # the guard could not run it
         -4,  # SIGILL: built for another processor
-        -9,  # SIGKILL during a load: the computer's memory ran out
         0xC000001D,  # STATUS_ILLEGAL_INSTRUCTION
         0xC0000135,  # STATUS_DLL_NOT_FOUND
     }
@@ -63,12 +62,14 @@ class Ending:
     Attributes:
         exit_code: Negative for a signal; `None` if it is unknown, or it was given up.
         causes: What its log complained of.
+        out_of_memory: The computer's memory ran out when it ended.
         ready_s: How long it had answered requests, seconds; `None`: it never did.
         asked: The user, or the end of the program, wanted it gone.
     """
 
     exit_code: int | None = None
     causes: Collection[TroubleKind] = frozenset()
+    out_of_memory: bool = False
     ready_s: float | None = None
     asked: bool = False
 
@@ -134,4 +135,8 @@ def _lasts(ending: Ending) -> bool:
     """A load that failed for a reason that is still there at the next one."""
     code = ending.exit_code
     codes = () if code is None else (code, code & 0xFFFFFFFF)
-    return any(c in _LASTING_CODES for c in codes) or any(c in LASTING for c in ending.causes)
+    return (
+        ending.out_of_memory
+        or any(c in _LASTING_CODES for c in codes)
+        or any(c in LASTING for c in ending.causes)
+    )

@@ -6,7 +6,7 @@ option with all its names, what stands behind them is its value, the rest its te
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -82,6 +82,11 @@ class Options:
         option = self.find("--cache-type-k")
         types = _TYPES.search(option.text) if option is not None else None
         return tuple(types[1].split(", ")) if types else ()
+
+
+def options_named(names: Iterable[str]) -> Options:
+    """Options of which only the names are known."""
+    return Options({name: Option(names=(name,)) for name in names})
 
 
 def plain_name(word: str) -> str:

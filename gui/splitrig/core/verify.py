@@ -7,9 +7,10 @@ card that stayed empty, a process on the wrong card, and weights that went to th
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
+from splitrig.core.attached import placement_notes
 from splitrig.core.engine import Buffers, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_log import TOGETHER
-from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_machine import HOST, divides_by_itself
 from splitrig.core.engine_remarks import note_of
 from splitrig.core.engine_words import engine_name
 from splitrig.core.gpu import GpuSample, Note, Rig, Severity
@@ -175,19 +176,21 @@ def verify(
 
     Returns:
         Notes with the ids `one-card-loaded`, `card-stayed-empty`, `wrong-card`,
-        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together` and `unmetered`, and
-        the engine's own remarks.
+        `no-process-on-card`, `spilled-to-ram`, `card-full`, `told-together`, `unmetered` and
+        `placed`, and the engine's own remarks.
     """
+    after = after or now
     remarks = (*_together(status), *map(note_of, status.log.remarks), *_unmetered(status))
     if status.phase is not Phase.READY or status.plan is None or now.demo:
         return (*_spill(status), *remarks) if status.phase is Phase.READY else ()
-    cards = _cards(status, before, after or now, now, pids)
+    remarks = (*placement_notes(status, before, after), *remarks)
+    cards = _cards(status, before, after, now, pids)
     empty = [card for card in cards if card.empty]
     carrying = [card for card in cards if card.planned_bytes >= NOTABLE_BYTES and not card.empty]
     notes: list[Note] = []
     if empty and len(carrying) == 1:
         notes.append(_one_card(status, carrying[0], empty))
-    else:
+    elif not divides_by_itself(status):
         notes += [_stayed_empty(status, card) for card in empty]
     notes += _wrong_cards(status, cards, now, pids)
     notes += _without_process(status, cards, now, pids)

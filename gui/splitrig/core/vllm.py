@@ -1,7 +1,6 @@
 """vLLM as values: what to start it with, and what was planned for it."""
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
 from splitrig.core.vllm_layout import Layout
@@ -10,6 +9,8 @@ BLOCK_TOKENS = 16
 """Tokens a block of the KV cache holds on cards (128 on the processor)."""
 KV_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 """Bytes of one element by `--kv-cache-dtype`."""
+DTYPES = ("auto", "bfloat16", "float16")
+"""What weights of 16 bits are computed in; others would take more room than is planned."""
 TOLERANCE = 0.15
 """The KV cache is what is left after a batch was measured, which the plan only estimates."""
 
@@ -31,31 +32,18 @@ class VllmCard:
     total_bytes: int
 
 
-class ClusterKind(StrEnum):
-    """How vLLM reaches other machines."""
-
-    RAY = "ray"
-    """A Ray cluster, of which this machine is a part."""
-    NODES = "nodes"
-    """VLLM's own: the same command on every machine, with its number."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Several machines that share a model.
+    """Several machines that share a model: a Ray cluster, of which this one is a part.
 
     Attributes:
-        kind: How they are joined.
         host_ip: Address of this machine as the others reach it.
-        port: Of Ray's head, or the port the machines meet at; 0 leaves vLLM's own to it.
-        n_nodes: Machines, this one counted.
-        n_cards: Cards of all of them together.
+        port: Of Ray's head; 0 for a free one.
+        n_cards: Cards of all machines together.
     """
 
-    kind: ClusterKind
     host_ip: str
     port: int = 0
-    n_nodes: int = 2
     n_cards: int = 2
 
 
@@ -69,15 +57,11 @@ class VllmOptions:
         split: Share per card in card order, for the layers of a pipeline; `None` balances them.
         n_ctx: Longest context, tokens; 0 means what the model was made for.
         fraction: `--gpu-memory-utilization`; `None` derives it from what is free.
-        dtype: `--dtype`.
+        dtype: `--dtype`, one of `DTYPES`.
         kv_dtype: `--kv-cache-dtype`, a key of `KV_BYTES`.
-        quantization: `--quantization`, for weights that vLLM is to quantise while it loads them.
         eager: `--enforce-eager`: less memory and a faster start, slower answers.
         max_num_seqs: Requests computed at the same time; `None` leaves it to vLLM.
-        served_name: What requests name the model; empty means the folder's name.
-        block_tokens: Tokens of a KV block.
         layers: Blocks of each stage, once decided; before that they follow `split`.
-        extra: Further arguments, as typed.
         cluster: Other machines whose cards take part; `None` for this machine alone.
     """
 
@@ -88,13 +72,9 @@ class VllmOptions:
     fraction: float | None = None
     dtype: str = "auto"
     kv_dtype: str = "auto"
-    quantization: str = ""
     eager: bool = False
     max_num_seqs: int | None = None
-    served_name: str = ""
-    block_tokens: int = BLOCK_TOKENS
     layers: tuple[int, ...] | None = None
-    extra: tuple[str, ...] = ()
     cluster: Cluster | None = None
 
 
@@ -102,14 +82,10 @@ def options_from(request: PlanRequest, n_cards: int) -> VllmOptions:
     """What the knobs that all engines share mean for vLLM.
 
     Args:
-        request: `split_mode` is `tensor` or `pipeline`; with anything else the layout is left
-            open. One request at a time is every engine's default and leaves the number to vLLM.
+        request: One request at a time is every engine's default and leaves the number to vLLM.
         n_cards: Cards chosen.
     """
-    tp = {"tensor": n_cards, "pipeline": 1}.get(request.split_mode)
     return VllmOptions(
-        tp=tp,
-        pp=None if tp is None else n_cards // max(tp, 1),
         split=request.split if request.split is None or len(request.split) == n_cards else None,
         n_ctx=request.n_ctx,
         max_num_seqs=request.n_parallel if request.n_parallel > 1 else None,
@@ -157,6 +133,7 @@ class VllmPlan:
 
     Attributes:
         layout: Tensor × pipeline parallel.
+        layouts: Every way to use these cards, with the reason where one cannot be.
         layers: Blocks of each stage.
         fraction: `--gpu-memory-utilization`.
         fraction_reason: Where that number comes from, one sentence.
@@ -169,6 +146,7 @@ class VllmPlan:
     """
 
     layout: Layout
+    layouts: tuple[Layout, ...] = ()
     layers: tuple[int, ...]
     fraction: float
     fraction_reason: str

@@ -5,17 +5,22 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import ArgumentError, EngineError
+from splitrig.core.extra_arguments import CheckedArguments, Remark, split_line
 from splitrig.core.share import LOOPBACK
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import VllmOptions
 from splitrig.core.vllm_layout import partition_text
 
 CONTROLLED = {
-    "--host": "who may reach the engine is set under Share",
+    "--host": "its key does not guard all of its paths",
     "--port": "the port is chosen beside it",
     "--uds": "SplitRig speaks to it over a port",
     "--api-key": "SplitRig makes a new key for every start",
     "--allowed-origins": "only this machine may call it",
+    "--kv-events-config": "it would open a port that asks for no key",
+    "--kv-transfer-config": "it would open a port that asks for no key",
+    "--ec-transfer-config": "it would open a port that asks for no key",
+    "--weight-transfer-config": "it would open a port that asks for no key",
     "--root-path": "SplitRig calls it at its root",
     "--ssl-keyfile": "SplitRig speaks plain HTTP on this machine",
     "--ssl-certfile": "SplitRig speaks plain HTTP on this machine",
@@ -24,13 +29,16 @@ CONTROLLED = {
     "--grpc": "SplitRig speaks HTTP",
     "--headless": "SplitRig asks it for its health",
     "--model": "the model is chosen above",
-    "--served-model-name": "the name is set beside it",
+    "--served-model-name": "SplitRig asks for the model by the name of its folder",
     "--tensor-parallel-size": "the layout is set with the cards",
     "--pipeline-parallel-size": "the layout is set with the cards",
     "--data-parallel-size": "every copy is an engine of its own here",
+    "--prefill-context-parallel-size": "the layout is set with the cards",
+    "--data-parallel-address": "every copy is an engine of its own here",
     "--nnodes": "machines are set with the cards",
     "--node-rank": "machines are set with the cards",
     "--master-addr": "machines are set with the cards",
+    "--master-port": "machines are set with the cards",
     "--distributed-executor-backend": "machines are set with the cards",
     "--device-ids": "the cards are chosen above",
     "--gpu-memory-utilization": "the share of memory is set beside it",
@@ -38,15 +46,55 @@ CONTROLLED = {
     "--max-model-len": "the context is set beside it",
     "--kv-cache-dtype": "the type of the KV cache is set beside it",
     "--dtype": "the type of the weights is set beside it",
-    "--quantization": "the quantisation is set beside it",
+    "--quantization": "the weights are planned as they lie in the folder",
+    "--quantization-config": "the weights are planned as they lie in the folder",
+    "--hf-overrides": "the model is planned as its folder says",
     "--enforce-eager": "captured graphs are set beside it",
     "--max-num-seqs": "the number of requests is set beside it",
     "--disable-log-stats": "the graphs need its figures",
+    "--log-config-file": "SplitRig reads its log",
+    "--logging-config": "SplitRig reads its log",
 }
 """Options that extra arguments may not set, and why."""
-_OPTION = re.compile(r"--[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+WARNED = {
+    "--kv-cache-memory-bytes": "the KV cache has another size than planned",
+    "--num-gpu-blocks-override": "the KV cache has another size than planned",
+    "--cpu-offload-gb": "a part of the weights lies in RAM, and the plan counts it on the cards",
+    "--speculative-config": "what guesses ahead takes memory that is not planned",
+    "--spec-model": "what guesses ahead takes memory that is not planned",
+    "--max-num-batched-tokens": "a batch takes other memory than planned",
+    "--enable-lora": "adapters take memory that is not planned",
+}
+"""Options that change the figures of the plan, and how."""
+_OPTION = re.compile(r"--[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 QUIET = "/health,/metrics"
 """Asked again and again: they would fill the log."""
+
+
+def check_vllm_line(text: str, flags: Collection[str]) -> CheckedArguments:
+    """What is to be said of a line of extra arguments; one that cannot be read is refused."""
+    try:
+        return checked_extra(split_line(text), flags)
+    except ArgumentError as error:
+        return CheckedArguments(refused=(Remark(message=error.message, hint=error.hint),))
+
+
+def checked_extra(extra: Sequence[str], flags: Collection[str]) -> CheckedArguments:
+    """What is to be said of these: why they are refused, or what they change about the plan.
+
+    Args:
+        extra: As typed.
+        flags: Options this vLLM has; empty where that could not be read.
+    """
+    try:
+        check_extra(extra, flags)
+    except EngineError as error:
+        return CheckedArguments(refused=(Remark(message=error.message, hint=error.hint),))
+    given = dict.fromkeys(_option_of(word) for word in extra if word.startswith("--"))
+    warnings = [f"With {name} {WARNED[name]}." for name in given if name in WARNED]
+    return CheckedArguments(
+        arguments=tuple(extra), warnings=tuple(Remark(message=words) for words in warnings)
+    )
 
 
 def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
@@ -69,13 +117,18 @@ def check_extra(extra: Sequence[str], flags: Collection[str]) -> None:
                     f"'{word}' is no option of vLLM.", "Extra arguments begin with an option."
                 )
             continue
-        name = word.split("=", 1)[0].split(".", 1)[0]
-        if not _OPTION.fullmatch(name):
+        option = _option_of(word)
+        if not _OPTION.fullmatch(option):
             raise EngineError(
                 f"'{word}' is not taken as an extra argument.",
                 "Write options in their long form, such as --seed 1.",
             )
-        _check_option(name.replace("_", "-"), flags)
+        _check_option(option, flags)
+
+
+def _option_of(word: str) -> str:
+    """The option that a word names, without its value and the parts of it."""
+    return word.split("=", 1)[0].split(".", 1)[0].replace("_", "-")
 
 
 def _is_number(word: str) -> bool:
@@ -105,6 +158,7 @@ def serve_arguments(
     model: Path,
     options: VllmOptions,
     *,
+    extra: Sequence[str] = (),
     port: int,
     served_name: str,
     flags: Collection[str],
@@ -115,15 +169,16 @@ def serve_arguments(
     Args:
         model: The model's folder.
         options: What is wanted.
+        extra: Further arguments, as typed.
         port: TCP port.
         served_name: What requests name the model.
         flags: Options this vLLM has; empty where that could not be read.
         host: Address to listen on.
 
     Raises:
-        EngineError: An extra argument is refused, or this vLLM lacks an option that is needed.
+        EngineError: An extra argument is refused.
     """
-    check_extra(options.extra, flags)
+    check_extra(extra, flags)
     # absolute: a name that begins with a dash would be taken for an option
     arguments = ["serve", str(model.absolute()), "--host", host, "--port", str(port)]
     arguments += ["--served-model-name", served_name]
@@ -137,8 +192,6 @@ def serve_arguments(
     arguments += ["--dtype", options.dtype]
     if options.kv_dtype != "auto":
         arguments += ["--kv-cache-dtype", options.kv_dtype]
-    if options.quantization:
-        arguments += ["--quantization", options.quantization]
     if options.eager:
         arguments += ["--enforce-eager"]
     if options.max_num_seqs is not None:
@@ -146,57 +199,10 @@ def serve_arguments(
     if "--disable-access-log-for-endpoints" in flags:
         arguments += ["--disable-access-log-for-endpoints", QUIET]
     if options.cluster is not None:
-        arguments += cluster_arguments(options.cluster, flags)
+        arguments += ["--distributed-executor-backend", "ray"]
     elif tp * pp > 1:
         arguments += ["--distributed-executor-backend", "mp"]
-    return [*arguments, *options.extra]
-
-
-def cluster_arguments(cluster: Cluster, flags: Collection[str], rank: int = 0) -> list[str]:
-    """What joins several machines, for the machine number `rank`.
-
-    Raises:
-        EngineError: This vLLM cannot join machines without Ray.
-    """
-    if cluster.kind is ClusterKind.RAY:
-        return ["--distributed-executor-backend", "ray"]
-    if flags and "--nnodes" not in flags:
-        raise EngineError(
-            "This vLLM joins several machines only through Ray.",
-            "Choose Ray, or install a newer vLLM on every machine.",
-        )
-    joined = ["--nnodes", str(cluster.n_nodes), "--node-rank", str(rank)]
-    joined += ["--master-addr", cluster.host_ip]
-    if cluster.port:
-        joined += ["--master-port", str(cluster.port)]
-    return joined if rank == 0 else [*joined, "--headless"]
-
-
-def node_command(arguments: Sequence[str], cluster: Cluster, rank: int) -> tuple[str, ...]:
-    """The command for another machine, for copying: the same, with its own number.
-
-    What only the machine with the API needs is left out.
-
-    Args:
-        arguments: As `serve_arguments` makes them for machine 0.
-        cluster: The machines.
-        rank: The machine's number, from 1.
-    """
-    only_here = {"--host", "--port", "--served-model-name", "--allowed-origins",
-                 "--disable-access-log-for-endpoints"}  # fmt: skip
-    mine = cluster_arguments(cluster, ())
-    kept: list[str] = []
-    skip = 0
-    for word in arguments:
-        if skip:
-            skip -= 1
-        elif word in only_here:
-            skip = 1
-        else:
-            kept.append(word)
-    start = next(i for i in range(len(kept)) if kept[i : i + len(mine)] == mine)
-    kept[start : start + len(mine)] = cluster_arguments(cluster, (), rank)
-    return ("vllm", *kept)
+    return [*arguments, *extra]
 
 
 def serve_environment(
@@ -222,13 +228,13 @@ def serve_environment(
     }
     numbers = ",".join(number_of(name) for name in devices)
     cluster = options.cluster
-    if devices and (cluster is None or cluster.kind is ClusterKind.NODES):
+    if devices and cluster is None:
         # a Ray cluster hands out its cards itself
         env["HIP_VISIBLE_DEVICES" if is_amd(devices) else "CUDA_VISIBLE_DEVICES"] = numbers
     if options.layers is not None and (options.pp or 1) > 1:
         env["VLLM_PP_LAYER_PARTITION"] = partition_text(options.layers)
     env["VLLM_HOST_IP"] = "127.0.0.1" if cluster is None else cluster.host_ip
-    if cluster is not None and cluster.kind is ClusterKind.RAY:
+    if cluster is not None:
         env["RAY_ADDRESS"] = f"{cluster.host_ip}:{cluster.port}"
     if key is not None:
         env["VLLM_API_KEY"] = key

@@ -45,6 +45,12 @@ class Layout:
             return f"pipeline of {self.pp} cards"
         return f"pipeline of {self.pp} stages, {self.tp} cards each"
 
+    @property
+    def label(self) -> str:
+        """Such as 'TP 2 × PP 2 · pipeline of 2 stages, 2 cards each'."""
+        sizes = (("TP", self.tp), ("PP", self.pp))
+        return f"{' × '.join(f'{w} {n}' for w, n in sizes if n > 1)} · {self.words}"
+
 
 def layouts(config: HfConfig, n_cards: int) -> tuple[Layout, ...]:
     """Every way to use exactly `n_cards` cards, widest tensor parallel first."""

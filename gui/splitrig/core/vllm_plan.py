@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from splitrig.core.errors import SplitError
 from splitrig.core.hf_model import HfModel, Weights
 from splitrig.core.units import GIB, MIB, gib_text, number_text
-from splitrig.core.vllm import KV_BYTES, VllmCard, VllmCardPlan, VllmOptions, VllmPlan
+from splitrig.core.vllm import (
+    BLOCK_TOKENS,
+    KV_BYTES,
+    VllmCard,
+    VllmCardPlan,
+    VllmOptions,
+    VllmPlan,
+)
 from splitrig.core.vllm_layout import Layout, layouts, partition, refusal, stage_shares
 
 MOST_FRACTION = 0.92
@@ -102,7 +109,7 @@ def _plan(
     else:
         layers = _balanced(model, cards, budgets, options, layout, token_bytes)
     ranks = _ranks(model, cards, budgets, options, layout, layers)
-    tokens = _kv_tokens(ranks, layers, token_bytes, options.block_tokens)
+    tokens = _kv_tokens(ranks, layers, token_bytes)
     plans = tuple(
         _card_plan(rank, layers, tokens * layers[rank.stage] * token_bytes, cards, fraction)
         for rank in ranks
@@ -111,6 +118,7 @@ def _plan(
     fits = tokens >= n_ctx and all(plan.free_bytes >= 0 for plan in plans)
     return VllmPlan(
         layout=layout,
+        layouts=layouts(config, len(cards)),
         layers=layers,
         fraction=fraction,
         fraction_reason=reason,
@@ -221,16 +229,16 @@ def _ranks(
     return ranks
 
 
-def _kv_tokens(ranks: Sequence[_Rank], layers: Sequence[int], token_bytes: int, block: int) -> int:
+def _kv_tokens(ranks: Sequence[_Rank], layers: Sequence[int], token_bytes: int) -> int:
     """Tokens of the cache: every rank has as many blocks as the one with the fewest.
 
     Source: `get_kv_cache_configs` in v1/core/kv_cache_utils.py.
     """
     blocks = [
-        (rank.budget_bytes - rank.fixed_bytes) // (layers[rank.stage] * token_bytes * block)
+        (rank.budget_bytes - rank.fixed_bytes) // (layers[rank.stage] * token_bytes * BLOCK_TOKENS)
         for rank in ranks
     ]
-    return max(min(blocks), 0) * block
+    return max(min(blocks), 0) * BLOCK_TOKENS
 
 
 def _balanced(
@@ -329,6 +337,8 @@ def _notes(
                 "some of them twice."
             )
     if layout.pp > 1:
+        if reason := refusal(config, len(plans), 1):
+            notes.append(f"{reason} Here it is a {layout.words}.")
         unused = sum(plan.stranded_bytes for plan in plans)
         if layout.tp == 1 and unused >= GIB // 2:
             notes.append(

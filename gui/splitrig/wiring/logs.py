@@ -35,7 +35,9 @@ class Logs(QObject):
 
     @Slot(object, int)
     def _on_lines(self, news: EngineLogLines, skipped: int) -> None:
-        name = log_name(self._engine.status_of(news.slot))
+        name = news.source or log_name(self._engine.status_of(news.slot))
+        if news.source and not news.first:
+            self._pages.logs.show_start(news.source)
         self._pages.logs.add_lines(news.lines, name, skipped)
 
     @Slot(object, str)

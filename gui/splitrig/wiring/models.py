@@ -4,9 +4,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Slot
 
+from splitrig.core.engine import EngineKind
 from splitrig.core.errors import SplitRigError
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
+from splitrig.core.ollama_model import ServedModel
+from splitrig.services.engines.engines import DevicesFound
 from splitrig.services.models.demo import demo_model
 from splitrig.views.launch.wording import model_name
 from splitrig.wiring.parts import Bridges, Pages
@@ -27,7 +30,12 @@ class Models(QObject):
         reader.model_read.connect(self._on_model)
         reader.read_failed.connect(self._on_failed)
         reader.folder_read.connect(self._on_folder)
-        reader.store_listed.connect(launch.editor.model.offer_stored)
+        launch.served_chosen.connect(self._on_served)
+        panel = launch.editor.model
+        reader.store_listed.connect(panel.offer_stored)
+        reader.served_listed.connect(panel.offer_served)
+        panel.list_wanted.connect(self._list)
+        bridges.engine.devices_found.connect(self._on_found)
         self._wire_companions()
 
     def _wire_companions(self) -> None:
@@ -50,7 +58,25 @@ class Models(QObject):
         first = named or next(iter(recent), demo)
         if first is not None:
             self._reader.read(first)
+        self._list()
+
+    @Slot()
+    def _list(self) -> None:
+        """Look for the models that are offered by name, wherever the engine chosen has them."""
         self._reader.list_store()
+        if self._pages.launch.planner.engine is EngineKind.OLLAMA_ATTACHED:
+            self._reader.list_served()
+
+    @Slot(object)
+    def _on_found(self, found: DevicesFound) -> None:
+        """An Ollama that runs was asked whether it is there: ask for its models as well."""
+        if found.kind is EngineKind.OLLAMA_ATTACHED:
+            self._reader.list_served()
+
+    @Slot(object)
+    def _on_served(self, model: ServedModel) -> None:
+        """A model that is known by its name only."""
+        self._pages.strip.show_model(Path(model.name), model.name)
 
     @Slot(object, str)
     def _on_model(self, model: Model, name: str = "") -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from PySide6.QtCore import QObject
 
 from splitrig.bridge.pump import Pump
-from splitrig.core.orphan import freed_sentence, orphans_sentence
+from splitrig.core.orphan import freed_sentence, orphans_hint, orphans_sentence
 from splitrig.services.engines.orphan_jobs import OrphanJobs, OrphansEnded, OrphansFound
 from splitrig.views.main_window import MainWindow
 
@@ -25,7 +25,7 @@ class Orphans(QObject):
         self._window.show_notice(
             "warning",
             orphans_sentence(found.orphans, now),
-            "SplitRig or the computer crashed while it ran; nothing uses it any more.",
+            orphans_hint(found.orphans),
             action="End it" if len(found.orphans) == 1 else "End them",
             on_action=lambda: self._jobs.end(found.orphans),
         )

@@ -17,7 +17,7 @@ class Preferences(QObject):
 
     Attributes:
         settings: As they are now.
-        load_error: Why the file could not be read; the settings are then as they come.
+        load_error: What of the file could not be used; those settings are as they come.
     """
 
     changed = Signal(object, object)
@@ -27,11 +27,8 @@ class Preferences(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = SettingsStore()
-        self.load_error: StoreError | None = None
-        try:
-            self.settings = self._store.load()
-        except StoreError as error:
-            self.settings, self.load_error = Settings(), error
+        self.settings = self._store.load()
+        self.load_error = self._store.problem
 
     @Slot(object)
     def use(self, settings: Settings) -> None:

@@ -50,10 +50,12 @@ class Setup:
         self.shown: list[EngineStatus] = []
         self.running: list[tuple[EngineStatus, ...]] = []
         self.unseen: list[EngineStatus] = []
+        self.restarting: list[EngineStatus] = []
         self.errors: list[SplitRigError] = []
         self.bridge.status_changed.connect(self.shown.append)
         self.bridge.engines_changed.connect(self.running.append)
         self.bridge.failed_unseen.connect(self.unseen.append)
+        self.bridge.restarting_unseen.connect(self.restarting.append)
         self.bridge.failed.connect(self.errors.append)
 
     def post(self, slot: int, phase: Phase) -> None:
@@ -110,6 +112,17 @@ def test_an_engine_that_fails_out_of_sight_is_told_of_once(s: Setup) -> None:
     s.post(2, Phase.FAILED)
     assert len(s.unseen) == 1
     assert s.bridge.status.phase is Phase.FAILED
+
+
+def test_a_restart_out_of_sight_is_told_of_once(s: Setup) -> None:
+    for _ in range(2):
+        s.bridge.start(REQUEST, PLAN, RIG)
+    s.post(1, Phase.READY)
+    again = EngineStatus(slot=1, phase=Phase.STARTING, restart="It crashed.")
+    for news in (again, replace(again, phase=Phase.LOADING), replace(again, slot=2)):
+        s.mailbox.post(news)
+    s.pump.drain()
+    assert s.restarting == [again]
 
 
 def test_a_slot_used_again_shows_nothing_of_the_engine_before(s: Setup) -> None:

@@ -11,16 +11,20 @@ from splitrig.bridge.models import ModelsBridge
 from splitrig.bridge.pump import Pump
 from splitrig.core.companion import Projector
 from splitrig.core.model import Model
+from splitrig.core.settings import EngineSettings
+from splitrig.services.engines.engines import Engines
 from splitrig.services.mailbox import Mailbox
 from splitrig.services.models.demo import demo_model
 from splitrig.services.models.gguf import read_model
+
+CLOSED = "http://127.0.0.1:1"
 
 
 @pytest.fixture
 def bridge(qtbot: QtBot) -> Iterator[ModelsBridge]:
     mailbox = Mailbox()
     pump = Pump(mailbox)
-    bridge = ModelsBridge(pump, mailbox)
+    bridge = ModelsBridge(pump, mailbox, Engines(mailbox, EngineSettings(ollama_url=CLOSED)))
     pump.start()
     yield bridge
     bridge.close()
@@ -93,3 +97,23 @@ def test_only_the_answer_to_the_last_choice_is_shown(
         bridge.read_projector(path)
     qtbot.wait(100)
     assert len(shown) == 1
+
+
+def test_ollamas_models_are_listed_from_the_disk_and_asked_for(
+    bridge: ModelsBridge, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
+    manifest = tmp_path / "manifests" / "registry.ollama.ai" / "library" / "m" / "latest"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("no manifest")
+    with qtbot.waitSignal(bridge.store_listed) as stored:
+        bridge.list_store()
+    assert stored.args is not None
+    listing = stored.args[0]
+    assert [m.name for m in listing.models if m.store == tmp_path] == []
+    assert any("Ollama's entry for m:latest is damaged" in note for note in listing.notes)
+    with qtbot.waitSignal(bridge.served_listed) as served:
+        bridge.list_served()
+    assert served.args is not None
+    assert served.args[0].url == CLOSED
+    assert "Nothing answers" in served.args[0].error.message

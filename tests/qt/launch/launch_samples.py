@@ -6,11 +6,16 @@ from splitrig.core.gpu import GpuInfo, GpuSample, Rig, Vendor
 from splitrig.core.model import Model, Tensor
 from splitrig.core.units import GIB
 
-CARDS = (("RTX 4090", 24, 1008.0), ("RTX 3080", 10, 760.0), ("RTX 3090", 24, 936.0))
+CARDS = (
+    ("RTX 4090", 24, 1008.0),
+    ("RTX 3080", 10, 760.0),
+    ("RTX 3090", 24, 936.0),
+    ("RTX 3090 Ti", 24, 1008.0),
+)
 
 
 def make_rig(n: int = 2, *, demo: bool = False, used_gib: float = 0.5) -> Rig:
-    """The first `n` of three cards."""
+    """The first `n` of four cards."""
     gpus = tuple(
         GpuInfo(
             id=f"{'demo' if demo else 'GPU'}-{i}",

@@ -10,13 +10,18 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.config_files import config_files
-from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import Buffers, EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_log import Held, Holding, LoadLog, Placed, add_event
 from splitrig.core.environment import inherited_notes
 from splitrig.core.errors import EngineError, EngineMissingError
+from splitrig.core.ollama import check_request
 from splitrig.core.plan import Plan
+from splitrig.core.units import GIB
 from splitrig.views.launch.loading_panel import steps_of
 from splitrig.views.launch.page import LaunchPage
+from splitrig.views.launch.placement import placed_cards, placed_verdict
 from splitrig.views.theme import Theme
+from splitrig.views.widgets.state_pill import StatePill
 
 
 @pytest.fixture
@@ -89,15 +94,72 @@ def test_an_engine_with_one_type_for_the_cache_keeps_both_alike(page: LaunchPage
 
 def test_an_engine_that_divides_by_itself_closes_the_split_and_says_why(page: LaunchPage) -> None:
     choose(page, EngineKind.OLLAMA)
-    assert page.editor.split.field.isEnabled()
-    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
     split = page.editor.split
-    assert not split.field.isEnabled()
+    dead = (split.field, split.bar, split.auto, split.even)
+    assert split.field.isEnabled()
+    page.show_engine_found(EngineKind.OLLAMA, "0.12.3", None)
+    assert not any(widget.isVisible() for widget in dead)
+    assert split.hint == "the engine decides"
     assert split.why.isVisible()
-    assert "0.30 and newer take a ratio" in split.why.text()
+    assert "only it knows the shares; 0.30 and newer take a ratio" in split.why.text()
     choose(page, EngineKind.LLAMA_CPP)
     assert split.field.isEnabled()
+    assert all(widget.isVisible() for widget in dead)
     assert not split.why.isVisible()
+
+
+def test_an_ollama_that_takes_no_ratio_is_started_on_two_cards_without_one(
+    page: LaunchPage, qtbot: QtBot
+) -> None:
+    """Whatever was split before: that version would refuse any ratio."""
+    started: list[tuple[LaunchRequest, Plan]] = []
+    page.start_requested.connect(lambda *order: started.append(order))
+    page.show_model(make_model(), "qwen3:32b")
+    page.editor.split.changed.emit((3.0, 1.0))
+    choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, "0.24.0", None)
+    notes = page.editor.plan.notes
+
+    def told() -> bool:
+        notes.more.setChecked(True)
+        return any("Ollama 0.24.0 divides" in n.title for n in notes.notices)
+
+    qtbot.waitUntil(told, timeout=2000)
+    page.start()
+    ((request, plan),) = started
+    assert len(request.gpu_ids) == 2
+    assert request.plan.split is None
+    check_request(request, 2, "0.24.0")
+    assert len(plan.devices) == 2
+    choose(page, EngineKind.LLAMA_CPP)
+    assert page.planner.shares == (3.0, 1.0)
+
+
+def test_what_such_an_ollama_did_is_told_without_blame(page: LaunchPage) -> None:
+    page.show_model(make_model(), "qwen3:32b")
+    choose(page, EngineKind.OLLAMA)
+    page.show_engine_found(EngineKind.OLLAMA, "0.24.0", None)
+    request, plan = page.planner.launch_request(), page.plan
+    assert plan is not None
+    status = EngineStatus(
+        phase=Phase.READY, request=request, plan=plan, build="0.24.0",
+        device_names=("CUDA0", "CUDA1"), layers={"CUDA0": 60, "CUDA1": 5},
+        actual={name: Buffers(model_bytes=GIB, kv_bytes=GIB) for name in ("CUDA0", "CUDA1")},
+    )  # fmt: skip
+    as_planned, title, detail = placed_verdict(status)
+    assert as_planned
+    assert title == "Loaded, divided by Ollama"
+    assert "0.30 and newer take a ratio" in detail
+    assert not any(
+        card.drifted or any(r.drifted for r in card.rows) for card in placed_cards(status)
+    )
+
+
+def test_an_ollama_before_0_30_loads_models_of_its_store_only(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA)
+    assert page.can_start
+    page.show_engine_found(EngineKind.OLLAMA, "0.24.0", None)
+    assert "loads models of its own store" in page.editor.words.text()
 
 
 def test_an_engine_that_cannot_load_the_model_is_not_started(page: LaunchPage) -> None:
@@ -219,3 +281,35 @@ def test_while_another_program_is_asked_the_error_of_the_one_before_is_gone(
     page.forget_engine_error()
     assert row.notes.isHidden()
     assert page.can_start
+
+
+def test_an_ollama_that_lets_go_of_the_model_is_not_said_to_have_it(
+    page: LaunchPage, theme: Theme, qtbot: QtBot
+) -> None:
+    page.show_model(make_model(), "smollm2:latest")
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    log = add_event(LoadLog(), Placed(total_bytes=GIB, on_cards_bytes=GIB))
+    request = page.planner.launch_request()
+    assert request is not None
+    ready = EngineStatus(
+        phase=Phase.READY, request=request, plan=page.plan, url="http://127.0.0.1:11434",
+        log=add_event(log, Held(Holding.OURS)),
+    )  # fmt: skip
+    pill = StatePill(theme)
+    qtbot.addWidget(pill)
+    running = page.running
+    for how, state, title, button in (
+        (Holding.OURS, "Running · Ollama", "Loaded by Ollama", "Unload"),
+        (Holding.BEFORE, "Running · Ollama", "Loaded by Ollama", "Release"),
+        (Holding.GONE, "Not loaded · Ollama", "Not loaded any more", "Release"),
+    ):
+        status = replace(ready, log=add_event(ready.log, Held(how)))
+        page.show_status(status)
+        pill.show_status(status)
+        assert pill.text == state
+        assert running.head.title.text() == title
+        assert running.summary.stop.text() == button
+        assert running.summary.stop.toolTip()
+    assert "the next question loads it again" in running.head.detail.text()
+    page.show_status(replace(ready, request=replace(request, engine=EngineKind.OLLAMA)))
+    assert running.summary.stop.text() == "Stop"

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
-from splitrig.core.errors import ModelFileError
+from splitrig.core.errors import DevicesUnknownError, EngineError, ModelFileError
 from splitrig.core.footprint import Backend
 from splitrig.core.plan import Plan
 from splitrig.core.units import GIB, MIB
@@ -593,3 +593,41 @@ def test_a_restart_that_was_stopped_is_not_announced_any_more(page: LaunchPage) 
     assert page.notice.title == crashed
     page.show_status(EngineStatus(phase=Phase.STOPPED))
     assert page.notice.isHidden()
+
+
+# The command
+
+
+def test_why_there_is_no_command_stands_in_its_place_and_goes_away_again(
+    theme: Theme, qtbot: QtBot
+) -> None:
+    told: list[Exception] = []
+
+    def tells(request: LaunchRequest) -> list[str]:
+        if told:
+            raise told[-1]
+        return command_for(request)
+
+    page = LaunchPage(theme, command_for=tells)
+    qtbot.addWidget(page)
+    page.resize(1204, 900)
+    page.show_rig(make_rig())
+    page.show_model(make_model())
+    page.show()
+    panel = page.editor.plan
+    told.append(DevicesUnknownError("llama.cpp has not been asked yet.", "It is in a moment."))
+    page._control.replan()
+    sentence = "llama.cpp has not been asked yet. It is in a moment."
+    qtbot.waitUntil(lambda: panel.no_command.text() == sentence)
+    assert panel.no_command.isVisible()
+    assert not panel.command.isVisible()
+    told.append(EngineError("The card is gone.", "Switch it off."))
+    page.show_status(EngineStatus())
+    page._control.replan()
+    qtbot.waitUntil(lambda: panel.no_command.text() == "The card is gone. Switch it off.")
+    assert panel.no_command.property("role") == "danger"
+    told.clear()
+    page._control.replan()
+    qtbot.waitUntil(panel.command.isVisible)
+    assert not panel.no_command.isVisible()
+    assert panel.command.command[0] == "llama-server"

@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 from tests.unit.core.hf_samples import model as hf_model
 
 from splitrig.core.engine import EngineKind, LaunchRequest
-from splitrig.core.ollama_model import OllamaModel
+from splitrig.core.errors import EngineError
+from splitrig.core.ollama_model import OllamaModel, ServedListing, ServedModel, StoreListing
 from splitrig.core.plan import Plan
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.theme import Theme
@@ -113,7 +114,7 @@ def test_ollamas_models_are_offered_and_keep_their_name(
     page: LaunchPage, asked: list[tuple[LaunchRequest, Plan]]
 ) -> None:
     panel = page.editor.model
-    panel.offer_stored((STORED,))
+    panel.offer_stored(StoreListing((STORED,)))
     (submenu,) = [a.menu() for a in panel.fill_menu().actions() if a.menu() is not None]
     (action,) = submenu.actions()
     assert action.text().startswith("qwen3:32b")
@@ -145,6 +146,102 @@ def test_nothing_is_planned_for_an_ollama_that_runs_already(
     ((request, plan),) = asked
     assert request.gpu_ids == ()
     assert plan.devices == ()
+
+
+SERVED = ServedModel(
+    name="qwen2.5:7b", n_bytes=4_683_087_332, family="qwen2", parameters="7.6B",
+    quantization="Q4_K_M",
+)  # fmt: skip
+
+
+def test_models_of_a_running_ollama_are_offered_with_size_and_quantisation(
+    page: LaunchPage, asked: list[tuple[LaunchRequest, Plan]], qtbot: QtBot
+) -> None:
+    """No file of it has to be on this machine."""
+    page.resize(1204, 752)
+    panel = page.editor.model
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    assert "Asking the running Ollama" in panel.fill_menu().actions()[0].text()
+    panel.offer_served(ServedListing("http://127.0.0.1:11434", (SERVED,)))
+    head, action, *_ = panel.fill_menu().actions()
+    assert (head.text(), head.isEnabled()) == ("Ollama at 127.0.0.1:11434", False)
+    assert action.text() == "qwen2.5:7b  ·  4.4 GiB  ·  Q4_K_M"
+    panel.menu.triggered.emit(action)
+    assert panel.head._name.text() == "qwen2.5:7b"
+    assert panel.head._facts.text() == "4.4 GiB · 7.6B parameters · qwen2"
+    assert not page.editor.knobs.layers.isEnabled()  # nobody knows how many it has
+    assert page.can_start
+    page.start()
+    ((request, plan),) = asked
+    assert (request.model_name, request.engine) == ("qwen2.5:7b", EngineKind.OLLAMA_ATTACHED)
+    assert (request.gpu_ids, request.plan.split, plan.devices) == ((), None, ())
+
+
+def test_a_model_that_only_a_running_ollama_knows_is_no_other_engines(page: LaunchPage) -> None:
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    page.show_served(SERVED)
+    assert page.can_start
+    choose(page, EngineKind.LLAMA_CPP)
+    assert not page.can_start
+    assert page.editor.words.text() == "Only the running Ollama knows qwen2.5:7b; choose a model."
+    page.show_model(make_model())
+    assert page.can_start
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    assert not page.can_start  # the file has taken the other's place
+
+
+@pytest.mark.qt_log_ignore("plugin does not support (raise|grabbing)", extend=True)
+def test_a_running_ollama_is_asked_again_and_an_open_menu_follows(
+    page: LaunchPage, qtbot: QtBot
+) -> None:
+    panel = page.editor.model
+    wanted: list[None] = []
+    panel.list_wanted.connect(lambda: wanted.append(None))
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    error = EngineError("Nothing answers there: no Ollama is running.", "Start it.")
+    panel.offer_served(ServedListing("http://127.0.0.1:1", error=error))
+    panel.open_menu()
+    assert len(wanted) == 1
+    first, *_, again = panel.menu.actions()
+    assert first.toolTip() == "Nothing answers there: no Ollama is running. Start it."
+    assert again.text() == "Ask again"
+    panel.offer_served(ServedListing("http://127.0.0.1:1", (SERVED,)))
+    assert "qwen2.5:7b" in panel.menu.actions()[1].text()
+    panel.menu.actions()[-1].trigger()
+    assert len(wanted) == 2
+    panel.offer_served(ServedListing("http://127.0.0.1:1"))
+    assert panel.menu.actions()[0].text() == "Ollama at 127.0.0.1:1 has no model yet"
+    panel.menu.close()
+
+
+def test_what_of_ollamas_store_cannot_be_read_is_told_in_the_menu(page: LaunchPage) -> None:
+    panel = page.editor.model
+    notes = tuple(f"model-{n} cannot be planned: it is no GGUF file. {'x' * 80}" for n in range(7))
+    panel.offer_stored(StoreListing((), notes))
+    (submenu,) = [a.menu() for a in panel.fill_menu().actions() if a.menu() is not None]
+    actions = submenu.actions()
+    assert [action.isEnabled() for action in actions] == [False] * 6
+    assert actions[0].toolTip() == notes[0]
+    assert actions[0].text().endswith("…")
+    assert actions[-1].text() == "and 2 more"
+
+
+def test_a_running_ollama_leaves_no_dead_switches(page: LaunchPage) -> None:
+    cards, split = page.editor.cards, page.editor.split
+    page.show_model(make_model())
+    assert all(switch.isVisible() for switch in cards.switches)
+    choose(page, EngineKind.OLLAMA_ATTACHED)
+    assert cards.isEnabled()
+    assert not any(switch.isVisible() for switch in cards.switches)
+    assert not cards.remote.isVisible()
+    assert cards._hint.text() == "chosen where Ollama was started"
+    assert not split.bar.isVisible()
+    assert not split.field.isVisible()
+    assert "started by somebody else" in split.why.text()
+    choose(page, EngineKind.LLAMA_CPP)
+    assert all(switch.isVisible() for switch in cards.switches)
+    assert cards.remote.isVisible()
+    assert cards._hint.text() == "2 of 2 take part"
 
 
 @needs_linux
@@ -189,7 +286,7 @@ def test_the_split_bar_shows_the_stages_that_vllm_gets(page: LaunchPage) -> None
         assert plan is not None
         assert bar.counts == tuple(card.n_layer for card in plan.cards) == plan.layers
         assert sum(bar.counts) == hf_model().config.n_layer
-    assert not bar._fit_known  # "no split fits" would be a guess
+    assert bar._fit_known
     page.show_model(make_model())
     choose(page, EngineKind.LLAMA_CPP)
     assert sum(bar.counts) == make_model().n_layer + 1

@@ -22,6 +22,7 @@ from splitrig.core.server_options import Options, parse_help
 from splitrig.core.split_mode import MODES
 from splitrig.core.units import GIB, MIB
 from splitrig.views.launch.fixes import ways_to_fit
+from splitrig.views.launch.knobs_panel import CACHE_TYPES
 from splitrig.views.launch.more_knobs import EXTRA_WORDS, MoreKnobs
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.launch.planner import Planner
@@ -433,6 +434,58 @@ def test_an_error_of_the_engine_leaves_its_options_unknown(page: LaunchPage) -> 
     # judged by the known names alone
     assert "is not taken" in typed(page, "--host 0.0.0.0")
     assert typed(page, "--brand-new") == EXTRA_WORDS
+
+
+# What the binary lacks
+
+OLD_HELP = """-m, --model FNAME
+-sm, --split-mode {none,layer,row}
+-ctk, --cache-type-k TYPE   of the keys
+      allowed values: f16, q8_0 (default: f16)
+"""
+
+
+def test_what_a_binary_lacks_is_not_offered(page: LaunchPage) -> None:
+    page.show_model(make_mixture())
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b3000", None, parse_help(OLD_HELP))
+    for closed in (page.more.experts, page.more.draft.choose, page.more.projector.choose):
+        assert not closed.isEnabled()
+    assert page.more.draft.note.text().startswith("This llama-server takes no draft model.")
+    assert page.more.experts.toolTip().startswith("This llama-server cannot keep experts")
+    keys = page.editor.knobs.keys.model()
+    flags = [keys.flags(keys.index(row, 0)) for row in range(keys.rowCount())]
+    offered = [bool(flag & Qt.ItemFlag.ItemIsEnabled) for flag in flags]
+    assert offered == [name in ("f16", "q8_0") for name in CACHE_TYPES]
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b10434", None, OPTIONS)
+    assert all(
+        keys.flags(keys.index(r, 0)) & Qt.ItemFlag.ItemIsEnabled for r in range(len(offered))
+    )
+    assert page.more.draft.choose.isEnabled()
+
+
+def test_a_cache_type_in_use_that_the_binary_lacks_keeps_from_starting(page: LaunchPage) -> None:
+    page.editor.knobs.values.setCurrentText("q4_0")
+    page.editor.knobs.keys.setCurrentText("q4_0")
+    assert page.can_start
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b3000", None, parse_help(OLD_HELP))
+    assert not page.can_start
+    assert "no KV cache of type q4_0; it has f16 and q8_0." in page.editor.words.text()
+    page.editor.knobs.values.setCurrentText("q8_0")
+    page.editor.knobs.keys.setCurrentText("q8_0")
+    assert page.can_start
+    assert "KV cache of type" not in page.editor.words.text()
+
+
+def test_a_file_that_another_binary_does_not_take_is_told_as_lost(page: LaunchPage) -> None:
+    page.more.show_draft(DRAFT)
+    row = page.editor.model.engine
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b3000", None, parse_help(OLD_HELP))
+    assert request(page).plan.draft is None
+    assert row.notes.text().startswith("Draft model: This llama-server takes no draft model.")
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b3000", None, parse_help(OLD_HELP))
+    assert not row.notes.isHidden(), "the same said again"
+    page.show_engine_found(EngineKind.LLAMA_CPP, "b10434", None, OPTIONS)
+    assert row.notes.isHidden()
 
 
 # After a failure

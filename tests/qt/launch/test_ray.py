@@ -11,7 +11,7 @@ from tests.unit.core.hf_samples import model as hf_model
 from splitrig.core.engine import EngineKind
 from splitrig.core.errors import EngineError
 from splitrig.core.ray import RayNode, RayState
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.views.launch.page import LaunchPage
 from splitrig.views.launch.ray_part import RayPart
 from splitrig.views.theme import Theme
@@ -20,7 +20,7 @@ if sys.platform == "win32":
     pytest.skip("vLLM runs on Linux only", allow_module_level=True)
 
 HERE = "192.168.1.5"
-HEAD = Cluster(kind=ClusterKind.RAY, host_ip=HERE, port=6379)
+HEAD = Cluster(host_ip=HERE, port=6379)
 TWO_MACHINES = RayState(nodes=(RayNode(HERE, 2), RayNode("192.168.1.7", 2)), n_free=4)
 
 
@@ -106,7 +106,7 @@ def test_cards_of_the_other_machines_take_part(page: LaunchPage, part: RayPart) 
     assert request.vllm is not None
     cluster = request.vllm.cluster
     assert cluster is not None
-    assert (cluster.n_nodes, cluster.n_cards, cluster.port) == (2, 4, 6379)
+    assert (cluster.n_cards, cluster.port) == (4, 6379)
     assert (request.vllm.tp or 0) * (request.vllm.pp or 0) == 4
     page.ray.show_news(HEAD, None, None, False)
     assert page.plan is not None

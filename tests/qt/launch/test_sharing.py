@@ -1,5 +1,6 @@
 """Port and network before a start, address and key after it."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_an_engine_without_a_key_stays_off_the_network(page: LaunchPage) -> None
     assert address.network.isEnabled()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="vLLM runs on Linux only")
+def test_vllm_whose_key_guards_only_a_part_stays_off_the_network(page: LaunchPage) -> None:
+    address = page.editor.address
+    address.network.click()
+    assert page.planner.host == EVERYWHERE
+    page.editor.model.engine.chosen.emit(EngineKind.VLLM)
+    assert not address.network.isEnabled()
+    assert page.planner.host == LOOPBACK
+    words = address.network.accessibleDescription()
+    assert "guards only some of its paths" in words
+    assert "reverse proxy" in words
+
+
 def test_the_key_is_hidden_until_it_is_asked_for(popup: SharePopup) -> None:
     assert popup.address.text() == "http://127.0.0.1:8137/v1"
     assert popup.key.echoMode() is QLineEdit.EchoMode.Password
@@ -117,3 +131,15 @@ def test_the_popup_is_as_high_as_what_is_in_it(
         popup.open_below(page)
         qtbot.waitUntil(lambda: popup.height() == popup.heightForWidth(popup.width()))
         popup.hide()
+
+
+def test_an_ollama_that_ran_before_is_not_said_to_be_this_computers(popup: SharePopup) -> None:
+    request = LaunchRequest(
+        model=Path("m"), model_name="m", plan=PlanRequest(), engine=EngineKind.OLLAMA_ATTACHED
+    )
+    far = EngineStatus(phase=Phase.READY, request=request, url="http://192.168.1.7:11434")
+    popup.show_status(far)
+    assert popup.where.text().startswith("It runs at 192.168.1.7 and takes no key")
+    assert "this computer" not in popup.where.text()
+    popup.show_status(replace(far, url="http://127.0.0.1:11434"))
+    assert "other machines where it was started for them" in popup.where.text()

@@ -1,9 +1,11 @@
 from pathlib import Path
 
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 
+from splitrig.app import Desktop
 from splitrig.core.settings import Appearance, Settings
+from splitrig.services.store.settings import SettingsStore
 from splitrig.views.settings.page import SettingsPage
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch
@@ -74,3 +76,18 @@ def test_a_line_of_text_is_taken_without_the_blanks_around_it(theme: Theme, qtbo
         edit.setText(" 127.0.0.1:8888 ")
         edit.editingFinished.emit()
     assert told.args[0].engine.ollama_url == "127.0.0.1:8888"
+
+
+def test_a_wrong_value_in_the_file_is_named_in_the_window_and_the_others_hold(
+    qapp: QApplication,
+) -> None:
+    path = SettingsStore().path
+    path.parent.mkdir(parents=True)
+    path.write_text("[engine]\nrestart_tries = 99\nstart_timeout_s = 77\n", encoding="utf-8")
+    desktop = Desktop(qapp, demo=True)
+    notice = desktop.window.notice
+    assert not notice.isHidden()
+    assert notice.title.startswith("The setting engine.restart_tries has a wrong value")
+    assert desktop.preferences.settings.engine.start_timeout_s == 77
+    desktop.close()
+    desktop.window.deleteLater()

@@ -19,7 +19,7 @@ from splitrig.views.widgets.split_geometry import (
     share_percents,
 )
 
-NAMES = ("RTX 4090", "RTX 3080", "RTX 3090")
+NAMES = ("RTX 4090", "RTX 3080", "RTX 3090", "RTX 3090 Ti")
 
 
 def make_bar(theme: Theme, qtbot: QtBot, shares: tuple[float, ...], slots: int = 65) -> SplitBar:
@@ -191,3 +191,21 @@ def test_both_themes_paint(theme: Theme, qtbot: QtBot) -> None:
         assert not bar.grab().isNull()
     theme.set_dark(dark=False)
     assert not bar.grab().isNull()
+
+
+def test_cards_of_one_stage_move_together(theme: Theme, qtbot: QtBot) -> None:
+    bar = make_bar(theme, qtbot, (1.0, 1.0, 1.0, 1.0), 32)
+    bar.set_stage(2)
+    bar.show_layers((16, 16, 16, 16))
+    assert [handle.isVisible() for handle in bar.handles] == [False, True, False]
+    moved: list[tuple[float, ...]] = []
+    bar.moved.connect(moved.append)
+    pull(bar, 1, round(516 * 24 / 32))
+    assert moved == [(24.0, 24.0, 8.0, 8.0)]
+    bar.show_layers((24, 24, 8, 8))
+    QTest.keyClick(bar.handles[1], Qt.Key.Key_Left)
+    assert moved[-1] == (23.0, 23.0, 9.0, 9.0)
+    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=QPoint(20, 40))
+    assert bar.window().focusWidget() is bar.handles[1], "the nearest that can be moved"
+    bar.set_stage(1)
+    assert all(handle.isVisible() for handle in bar.handles)

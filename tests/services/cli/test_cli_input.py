@@ -187,13 +187,56 @@ def test_doctor_survives_what_answers_in_ollamas_place(
     assert "Traceback" not in run.stderr
     checks = {c["id"]: c for c in json.loads(run.stdout)["checks"]}
     assert checks["ollama"]["state"] == "note"
-    assert "is not Ollama" in checks["ollama"]["message"]
+    assert "answers, but not as Ollama does" in checks["ollama"]["message"]
+    assert "Another program may have that port" in checks["ollama"]["hint"]
 
 
 def test_doctor_counts_ollamas_models(answering: Callable[[bytes], str]) -> None:
-    run = splitrig("doctor", "--json", OLLAMA_HOST=answering(b'{"models":[{},{}]}'))
+    body = b'{"version":"0.32.15","models":[{"name":"a"},{"name":"b"}]}'
+    where = answering(body)
+    run = splitrig("doctor", "--json", OLLAMA_HOST=where)
     checks = {c["id"]: c for c in json.loads(run.stdout)["checks"]}
-    assert checks["ollama"]["message"] == "Ollama is running with 2 models."
+    told = f"Ollama 0.32.15 is running at http://{where} with 2 models."
+    assert (checks["ollama"]["state"], checks["ollama"]["message"]) == ("ok", told)
+
+
+def test_doctor_looks_at_every_engine_that_the_settings_choose(
+    answering: Callable[[bytes], str], tmp_path: Path
+) -> None:
+    where = answering(b'{"version":"0.30.1","models":[]}')
+    old = script(tmp_path / "ollama", "echo client version is 0.24.0")
+    folder = tmp_path / "xdg-config" / "splitrig"
+    folder.mkdir(parents=True)
+    (folder / "settings.toml").write_text(
+        f'[engine]\nollama = "{old}"\nollama_url = "{where}"\npython = "/bin/true"\n'
+        'vllm = "/nowhere/vllm"\n'
+    )
+    run = splitrig("doctor", "--json", OLLAMA_HOST="127.0.0.1:1")
+    checks = {c["id"]: c for c in json.loads(run.stdout)["checks"]}
+    assert checks["engine"]["message"].startswith("llama.cpp build ")
+    assert "/bin/true has no llama-cpp-python" in checks["llama-cpp-python"]["message"]
+    assert checks["llama-cpp-python"]["state"] == "problem"
+    assert checks["ollama-program"]["state"] == "note"
+    assert checks["ollama-program"]["message"].startswith("Ollama 0.24.0 divides a model by itself")
+    assert (
+        checks["ollama"]["message"] == f"Ollama 0.30.1 is running at http://{where} with 0 models."
+    )
+    assert "ollama pull" in checks["ollama"]["hint"]
+    assert checks["vllm"]["state"] == "problem"
+    assert "/nowhere/vllm" in checks["vllm"]["message"]
+    assert checks["vllm"]["hint"]
+    assert run.returncode == 1
+
+
+def test_doctor_calls_an_engine_that_is_not_installed_no_problem() -> None:
+    run = splitrig("doctor", "--json", OLLAMA_HOST="127.0.0.1:1")
+    checks = {c["id"]: c for c in json.loads(run.stdout)["checks"]}
+    assert checks["ollama"]["state"] == "note"
+    assert "no Ollama is running there" in checks["ollama"]["message"]
+    for name in ("llama-cpp-python", "ollama-program", "vllm"):
+        assert checks[name]["state"] in ("ok", "note")
+    words = " ".join(splitrig("doctor", "--help").stdout.split())
+    assert "every engine (llama.cpp, llama-cpp-python, Ollama" in words
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,11 @@ def test_a_split_that_the_cards_do_not_allow_is_told_before_anything_starts() ->
             ("--split-mode", "tensor"),
             "Ollama knows no split mode tensor, only layer and none",
         ),
-        ("vllm", ("--cpu-moe",), "--cpu-moe is not taken by vLLM: vLLM has no such setting."),
+        (
+            "vllm",
+            ("--cpu-moe",),
+            "--cpu-moe is not taken by vLLM: vLLM keeps all experts on the cards.",
+        ),
     ],
 )
 def test_what_an_engine_would_leave_out_is_refused(
@@ -171,4 +175,4 @@ def test_what_an_engine_would_leave_out_is_refused(
 def test_a_folder_takes_nothing_that_only_llama_cpp_has(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "Llama-8B")
     said = sentence("--model-draft", MODEL, model=str(folder))
-    assert "--model-draft is not taken by vLLM: vLLM has no such setting." in said
+    assert "--model-draft is not taken by vLLM: vLLM takes a draft model as --speculative" in said

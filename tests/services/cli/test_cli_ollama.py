@@ -11,8 +11,10 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.fakes.nvml import fake_nvml
 from tests.services.cli.run_cli import environment, splitrig
 from tests.services.engines.processes import seconds_until_gone
+from tests.support.ollama_old import old_ollama
 from tests.support.ollama_rig import running_ollama
 from tests.support.ollama_store import add_model
 from tests.support.provisioned import OllamaInstall, ollama_built
@@ -103,6 +105,61 @@ def test_one_that_runs_already_is_used_and_left_running(
             "serve", "--engine", "ollama", "--attach", "--model", "nope", OLLAMA_HOST=ollama.url
         )
         assert "Ollama has no model 'nope:latest'; it has smollm2:latest." in refused.stdout
+
+
+def test_its_models_are_listed_from_the_disk_and_from_a_server(
+    ollama_install: OllamaInstall, tmp_path: Path
+) -> None:
+    with running_ollama(ollama_install, tmp_path, Path(MODEL)) as ollama:
+        there = ("models", "--engine", "ollama-attached")
+        (model,) = json.loads(splitrig(*there, "--json", OLLAMA_HOST=ollama.url).stdout)["models"]
+        assert (model["name"], model["engine"]) == ("smollm2:latest", "ollama-attached")
+        assert (model["parameters"], model["quantization"]) == ("134.52M", "Q4_1")
+        assert model["size_bytes"] > 90 * MIB
+        shown = splitrig(*there, "--attach", ollama.url).stdout
+        assert "smollm2:latest" in shown
+        assert "Q4_1" in shown
+        gone = ollama.url
+    store = {"OLLAMA_MODELS": str(tmp_path / "models"), "HOME": str(tmp_path)}
+    stored = json.loads(splitrig("models", "--json", **store).stdout)
+    assert [m["name"] for m in stored["models"]] == ["smollm2:latest"]
+    assert Path(stored["models"][0]["path"]).is_file()
+    failed = splitrig(*there, "--attach", gone)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert f"Nothing answers at {gone}" in failed.stderr
+    assert splitrig("models", "--attach", gone).returncode == 1
+
+
+CARD = (
+    'time=x level=INFO source=types.go:32 msg="inference compute" id={n} library=CUDA '
+    'name=CUDA{n} description="{name}" pci_id={pci} type=discrete total="{gib}.0 GiB" '
+    'available="{gib}.0 GiB"'
+)
+
+
+def test_one_before_0_30_serves_on_two_cards_without_a_ratio(tmp_path: Path) -> None:
+    gpus = fake_nvml.environment(tmp_path / "nvml", fake_nvml.MIXED)
+    rig = json.loads(splitrig("gpus", "--source", "nvml", "--json", **gpus).stdout)["gpus"]
+    cards = [
+        CARD.format(n=n, name=gpu["name"], pci=gpu["pci"], gib=gpu["vram_total_bytes"] >> 30)
+        for n, gpu in enumerate(rig)
+    ]
+    program, env = old_ollama(tmp_path, "\n".join(cards), [gpu["pci"] for gpu in rig])
+    store = tmp_path / "store"
+    add_model(store, Path(MODEL), "smollm2")
+    env |= gpus | {"OLLAMA_MODELS": str(store)}
+    with serving("--ollama", str(program), "--model", "smollm2", **env) as (_, ready):
+        assert (ready["build"], ready["mismatches"]) == ("0.24.0", [])
+        assert [row["device"] for row in ready["devices"]] == ["CUDA0", "CUDA1"]
+        assert ready["notes"][0].startswith("Ollama 0.24.0 divides a model by itself, and only it")
+        assert not any("LLAMA_ARG" in word for word in ready["command"])
+    refused = splitrig(
+        "serve", "--engine", "ollama", "--ollama", str(program), "--model", "smollm2",
+        "--tensor-split", "3,1", **env,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "it does not take 3 : 1 as a ratio" in refused.stdout
+    assert "leave the ratio out" in refused.stdout
 
 
 @pytest.mark.parametrize(

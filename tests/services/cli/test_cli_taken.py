@@ -75,7 +75,7 @@ TAKEN = {
     VLLM: _SHARED | {
         "--parallel", "--tensor-parallel-size", "--pipeline-parallel-size",
         "--gpu-memory-utilization", "--kv-cache-dtype", "--enforce-eager", "--vllm", "--ray",
-        "--ray-start", "--host",
+        "--ray-start", "--host", "--dtype", EXTRA,
     },
 }  # fmt: skip
 """What each engine takes; the rest it refuses."""
@@ -99,6 +99,7 @@ WORDS = {
     "--pipeline-parallel-size": ["1"],
     "--gpu-memory-utilization": ["0.85"],
     "--kv-cache-dtype": ["fp8"],
+    "--dtype": ["float16"],
     "--attach": [URL],
     "--port": ["8999"],
     "--host": ["127.0.0.2"],
@@ -106,7 +107,7 @@ WORDS = {
     "--ray": ["127.0.0.1"],
     "--ray-start": ["2"],
     "--free-mib": ["9000,8000"],
-    EXTRA: ["--alias", "mine"],
+    EXTRA: ["--seed", "7"],
 }
 """What stands behind an option, other than what it is without it."""
 
@@ -246,6 +247,8 @@ def effect(
     kind = chosen_kind(options)
     check_options(options, kind)
     settings = wanted_settings(options, place.settings)
+    if "--ollama" in options.given:
+        return kind, settings  # the other one is no program at all
     known = repr(settings)
     if known not in engines_of:
         engines_of[known] = Engines(Mailbox(), settings, extra_env=place.extra_env)
@@ -259,8 +262,6 @@ def effect(
             news=News(as_json=True),
         )
         request, plan = wanted_request(options, kind, about)
-    if "--ollama" in options.given:
-        return kind, settings  # the other one is no program at all
     if kind is not ATTACHED:
         engines.get(kind).check()
     command = engines.get(kind).preview(request, engines.names_for(request), request.port or 8137)

@@ -50,9 +50,9 @@ class Crashed:
 Tree = Callable[..., Crashed]
 
 
-def _begin(folder: Path, command: tuple[str, ...]) -> Crashed:
+def _begin(folder: Path, command: tuple[str, ...], program_name: str) -> Crashed:
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.services.engines.recorded_program", folder, *command],
+        [sys.executable, "-m", f"tests.services.engines.{program_name}", folder, *command],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -70,8 +70,8 @@ def trees(folder: Path) -> Iterator[Tree]:
     """Gives what starts programs with records in `folder`; kills whatever is left at the end."""
     made: list[Crashed] = []
 
-    def begin(*command: str) -> Crashed:
-        made.append(_begin(folder, command))
+    def begin(*command: str, program: str = "recorded_program") -> Crashed:
+        made.append(_begin(folder, command, program))
         return made[-1]
 
     try:

@@ -18,10 +18,14 @@ from tests.services.engines.test_remote_engine import ask, start
 from splitrig.core.engine import Phase
 from splitrig.core.errors import EngineError
 from splitrig.core.lending import LendPhase, LendRequest, LendStatus
+from splitrig.core.orphan import LENDER
 from splitrig.core.remote import RemoteEndpoint, engine_use
-from splitrig.services.engines.lender import Lender, LenderLines, command_line, engine_protocol
+from splitrig.services.engines.helpers import LENDER_NAME, Kept
+from splitrig.services.engines.lender import Lender, command_line, engine_protocol
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.engines.llama_server import LlamaServer, find_llama_server
 from splitrig.services.engines.ports import free_port
+from splitrig.services.engines.records import read
 from splitrig.services.engines.remote_devices import all_cards, remote_servers
 from splitrig.services.engines.rpc_client import Command
 from splitrig.services.engines.rpc_probe import probe
@@ -103,9 +107,31 @@ def test_what_happens_is_posted_and_connections_are_no_log(lender: Lender) -> No
         LendPhase.STARTING, LendPhase.LISTENING, LendPhase.SERVING, LendPhase.STOPPING,
         LendPhase.STOPPED,
     ]  # fmt: skip
-    lines = [line for item in posted if isinstance(item, LenderLines) for line in item.lines]
+    news = [item for item in posted if isinstance(item, EngineLogLines)]
+    assert {item.source for item in news} == {LENDER_NAME}
+    lines = [line for item in news for line in item.lines]
     assert any("Starting RPC server" in line for line in lines)
     assert not any("lient connection" in line for line in lines)
+
+
+def test_its_output_is_kept_and_its_record_ends_with_it(tmp_path: Path) -> None:
+    kept = Kept(log_dir=tmp_path / "logs", records=tmp_path / "running")
+    lender = Lender(Mailbox(), kept)
+    try:
+        lender.start(find_llama_server(), CPU)
+        status = wait_phase(lender, LendPhase.LISTENING)
+        (path,) = (tmp_path / "running").glob("*.json")
+        record = read(path)
+        assert record is not None
+        assert (record.about.kind, record.about.cards) == (LENDER, ("CPU",))
+        assert record.engine is not None
+        assert record.engine.pid == status.pid
+    finally:
+        lender.close()
+    assert list((tmp_path / "running").iterdir()) == []
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.name.startswith("ggml-rpc-server_")
+    assert "Starting RPC server" in log.read_text(encoding="utf-8")
 
 
 def test_rude_clients_do_not_end_it(lender: Lender) -> None:

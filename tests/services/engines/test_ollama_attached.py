@@ -10,13 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ollama import Client
 from tests.services.engines.conftest import Watch, Watched, model_file
 from tests.services.engines.processes import wait_for
 from tests.support.ollama_rig import RunningOllama, running_ollama, software_cards
 from tests.support.provisioned import OllamaInstall
 
+from splitrig.core.attached import is_unloaded
 from splitrig.core.chat import Answer, AnswerPhase, Message, Role
 from splitrig.core.engine import Dialect, EngineKind, LaunchRequest, Phase
+from splitrig.core.engine_log import Holding
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import attached_options, unplanned
 from splitrig.core.plan import PlanRequest
@@ -24,6 +27,7 @@ from splitrig.core.settings import EngineSettings
 from splitrig.services.chat.client import ChatClient
 from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.llama_server import LlamaServer
+from splitrig.services.engines.ollama_api import OllamaApi, holds
 from splitrig.services.engines.ollama_attached import attached_url
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.rpc_server import lend_with
@@ -125,11 +129,33 @@ def test_a_model_that_was_loaded_before_stays_loaded(
 ) -> None:
     ollama.load(options={"num_ctx": 1024}, keep_alive=keep_alive)
     watched = attach(ollama.url)
-    watched.wait(Phase.READY)
+    assert watched.wait(Phase.READY).log.holding is Holding.BEFORE
     watched.supervisor.close()
     time.sleep(0.3)
     assert ollama.loaded() == ["smollm2:latest"]
     assert ollama.starts() == 1
+
+
+def test_a_model_that_ollama_lets_go_is_told_and_so_is_its_return(
+    lent: RunningOllama, attach: Attach
+) -> None:
+    """By another client here; the end of its time looks the same."""
+    watched = attach(lent.url)
+    assert watched.wait(Phase.READY).log.holding is Holding.OURS
+    lent.load(keep_alive=0)
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.GONE)
+    gone = watched.supervisor.status
+    assert gone.phase is Phase.READY
+    assert is_unloaded(gone)
+    assert gone.log.placed is None
+    assert _ask(lent.url).stats.tokens == 6  # the next question loads it again
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.OURS)
+    assert watched.supervisor.status.log.placed is not None
+    lent.load(keep_alive=0)
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.GONE)
+    starts = lent.starts()
+    watched.supervisor.close()
+    assert lent.starts() == starts  # to unload it, it is not loaded
 
 
 def test_a_model_it_lacks_is_told_with_those_it_has(ollama: RunningOllama, attach: Attach) -> None:
@@ -137,6 +163,32 @@ def test_a_model_it_lacks_is_told_with_those_it_has(ollama: RunningOllama, attac
     assert failed.failure is not None
     assert failed.failure.message == "Ollama has no model 'nope'; it has smollm2:latest."
     assert "ollama pull nope" in failed.failure.hint
+
+
+def test_the_ollama_package_sees_and_does_the_same(ollama: RunningOllama) -> None:
+    """Our own client against the official one, which cannot be imported everywhere."""
+    with Client(host=ollama.url, trust_env=False) as client:
+        _hold_against(OllamaApi(ollama.url), client)
+
+
+def _hold_against(api: OllamaApi, client: Client) -> None:
+    (listed,), (ours,) = client.list().models, api.models()
+    assert listed.details is not None
+    assert (ours.name, ours.n_bytes) == (listed.model, listed.size)
+    assert (ours.family, ours.parameters, ours.quantization) == (
+        listed.details.family, listed.details.parameter_size, listed.details.quantization_level
+    )  # fmt: skip
+    api.load(ours.name, {"num_ctx": 512})
+    (loaded,), (held,) = client.ps().models, api.running()
+    assert (held.name, held.n_bytes, held.on_cards_bytes, held.n_ctx) == (
+        loaded.model, loaded.size, loaded.size_vram, loaded.context_length
+    )  # fmt: skip
+    client.generate(ours.name, keep_alive=0)
+    wait_for(lambda: not api.running())
+    client.generate(ours.name, keep_alive=-1)
+    assert holds(api, ours.name) is not None
+    api.unload(ours.name)
+    wait_for(lambda: not client.ps().models)
 
 
 def test_a_file_cannot_be_given_to_it(ollama: RunningOllama, attach: Attach) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import pytest
 from tests.services.engines.crashed import Crashed, Tree, trees
 from tests.services.engines.guarded import STUBBORN, sh
 from tests.services.engines.processes import running, seconds_until_gone, wait_for
+from tests.services.engines.rpc_servers import rpc_server
 
 from splitrig.core.errors import EngineError
-from splitrig.core.orphan import RUN_VARIABLE
+from splitrig.core.orphan import RUN_VARIABLE, orphan_sentence
+from splitrig.core.remote import RemoteEndpoint
 from splitrig.services.engines import orphans
+from splitrig.services.engines.llama_server import find_llama_server
 from splitrig.services.engines.orphans import end_orphan, find_orphans
+from splitrig.services.engines.rpc_probe import probe
 
 if sys.platform == "win32":
     pytest.skip("the trees here are shell scripts", allow_module_level=True)
@@ -68,6 +73,41 @@ def test_what_an_engine_had_started_is_found_and_ended(tree: Tree) -> None:
     with socket.socket() as again:
         again.bind(("127.0.0.1", orphan.ports[0]))
     assert find_orphans(crashed.folder) == ()
+
+
+DEAF_TO_DEATH = (
+    "#!{python}\n"
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 0)  # PR_SET_PDEATHSIG\n"
+    "os.execv('{real}', ['{real}', *sys.argv[1:]])\n"
+)
+"""Runs a program that does not hear of the end of those above it."""
+
+
+@pytest.mark.engine
+def test_a_server_that_lends_cards_is_found_and_ended_and_no_other_one(
+    tree: Tree, tmp_path: Path
+) -> None:
+    real = find_llama_server()
+    for name, program in (("llama-server", real.path), ("ggml-rpc-server", real.rpc_server)):
+        (tmp_path / name).write_text(DEAF_TO_DEATH.format(python=sys.executable, real=program))
+        (tmp_path / name).chmod(0o755)
+    crashed = tree(str(tmp_path / "llama-server"), program="lending_program")
+    with rpc_server(1) as of_somebody_else:
+        crashed.crash()
+        seconds_until_gone(crashed.guards)
+        assert running([crashed.engine]) == [crashed.engine]
+        (orphan,) = find_orphans(crashed.folder)
+        assert orphan.pids == (crashed.engine,)
+        (endpoint,) = crashed.lines
+        assert orphan.ports == (int(endpoint.rpartition(":")[2]),)
+        said = orphan_sentence(orphan, datetime.now().astimezone())
+        assert said.startswith("A server of an earlier run that lends this machine's cards (ggml-")
+        freed = end_orphan(orphan, crashed.folder)
+        assert (freed.ended, freed.left) == ((crashed.engine,), ())
+        assert running([crashed.engine]) == []
+        assert records_of(crashed) == []
+        assert probe(RemoteEndpoint.parse(of_somebody_else.endpoint), rates=False).usable
 
 
 def test_daemons_and_the_deaf_are_found_and_ended(tree: Tree) -> None:

@@ -11,7 +11,7 @@ from tests.support.fake_vllm import make_environment
 
 from splitrig.core.errors import EngineError
 from splitrig.core.ray import RayNode, RayState, join_command
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.ray_cluster import RayHead, check_cluster, read_ray
 from splitrig.services.engines.vllm_program import VllmProgram, find_vllm
@@ -34,7 +34,7 @@ def program(environment: Path, ray: str) -> VllmProgram:
 
 
 def cluster(port: int, host: str = "127.0.0.1") -> Cluster:
-    return Cluster(kind=ClusterKind.RAY, host_ip=host, port=port, n_cards=4)
+    return Cluster(host_ip=host, port=port, n_cards=4)
 
 
 def check(environment: Path, ray: str, port: int, n_cards: int) -> RayState:

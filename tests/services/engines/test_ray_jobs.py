@@ -11,10 +11,14 @@ from tests.services.engines.vllm_rig import VllmRig, rig
 from tests.support.fake_vllm import make_environment
 
 from splitrig.core.engine import Phase
+from splitrig.core.orphan import RAY_HEAD
 from splitrig.core.ray import RayNode
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import Cluster, VllmOptions
+from splitrig.services.engines.helpers import RAY_NAME, Kept
+from splitrig.services.engines.line_feed import EngineLogLines
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.ray_jobs import RayJobs, RayNews
+from splitrig.services.engines.records import read
 from splitrig.services.engines.vllm_program import find_vllm
 from splitrig.services.mailbox import Mailbox
 
@@ -60,7 +64,7 @@ def port() -> Iterator[int]:
 
 
 def cluster(port: int) -> Cluster:
-    return Cluster(kind=ClusterKind.RAY, host_ip="127.0.0.1", port=port)
+    return Cluster(host_ip="127.0.0.1", port=port)
 
 
 def test_a_cluster_is_looked_at(setup: Setup, port: int) -> None:
@@ -91,6 +95,32 @@ def test_a_head_runs_until_it_is_to_end(setup: Setup) -> None:
     news = setup.wait(2)
     assert (news.has_head, news.state, news.error) == (False, None, None)
     assert not answers(address)
+
+
+def test_what_a_head_prints_is_told_and_kept_and_its_record_ends_with_it(
+    environment: Path, tmp_path: Path
+) -> None:
+    mailbox, records = Mailbox(), tmp_path / "running"
+    program = find_vllm(environment, extra_env={"FAKE_RAY": TWO_MACHINES})
+    jobs = RayJobs(mailbox, lambda: program, Kept(log_dir=tmp_path / "logs", records=records))
+    news: list[object] = []
+    try:
+        jobs.start_head(cluster(free_port()), ("CUDA0",))
+        wait_for(lambda: news.extend(mailbox.drain()) or any(isinstance(n, RayNews) for n in news))
+        (path,) = records.glob("*.json")
+        record = read(path)
+        assert record is not None
+        assert (record.about.kind, record.name) == (RAY_HEAD, "ray")
+    finally:
+        jobs.close()
+    assert list(records.iterdir()) == []
+    lines = [n for n in news if isinstance(n, EngineLogLines)]
+    assert {n.source for n in lines} == {RAY_NAME}
+    said = "Anyone with network access"
+    assert any(said in line for n in lines for line in n.lines)
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.name.startswith("ray-head_")
+    assert said in log.read_text(encoding="utf-8")
 
 
 def test_a_head_that_dies_is_told_of(setup: Setup) -> None:

@@ -24,7 +24,7 @@ from tests.support.vllm_server import vllm_cpu, with_ray
 
 from splitrig.core.errors import EngineError
 from splitrig.core.ray import RayNode, RayState, join_command, settled
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.services.engines.ray_cluster import RayHead, check_cluster, read_ray
 from splitrig.services.engines.vllm_program import VllmProgram, find_vllm
 
@@ -59,7 +59,7 @@ def machines() -> Iterator[Machines]:
 
 
 def cluster(host: str) -> Cluster:
-    return Cluster(kind=ClusterKind.RAY, host_ip=host, port=PORT)
+    return Cluster(host_ip=host, port=PORT)
 
 
 def rays(machines: Machines, pid: int | None = None) -> list[psutil.Process]:

@@ -1,6 +1,8 @@
 """The supervisor on a fake engine that misbehaves: ports, time limits, floods, ends."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from tests.services.engines.processes import running, seconds_until_gone, wait_f
 
 from splitrig.core.devices import MatchedBy
 from splitrig.core.engine import LaunchRequest, Phase
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import DevicesUnknownError, EngineError
 from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.plan import PlanRequest
 from splitrig.core.restart import RestartPolicy
@@ -267,6 +269,23 @@ def test_a_shuffled_rig_gets_the_engines_own_names(watch: Watch, fake: Path) -> 
     command = watched.supervisor.command_for(request)
     assert command[command.index("-dev") + 1] == "CUDA1,CUDA0"
     assert command[command.index("-ts") + 1] == "3,1"
+
+
+def test_no_command_is_shown_with_names_that_nobody_asked_for(watch: Watch, fake: Path) -> None:
+    listed = "  CUDA7: NVIDIA GeForce RTX 4090 (24576 MiB, 20000 MiB free)"
+    watched = watch(fake, {"FAKE_DEVICES": listed})
+    card = real_card(1, "NVIDIA GeForce RTX 4090")
+    request = LaunchRequest(model=Path("m.gguf"), gpu_ids=(card.id,), plan=PlanRequest())
+    with pytest.raises(DevicesUnknownError, match=r"not been asked yet .* asked in a moment"):
+        watched.supervisor.command_for(request)
+    watched.engines.run_began()
+    with pytest.raises(DevicesUnknownError, match="when the engine that runs has ended"):
+        watched.supervisor.command_for(request)
+    watched.engines.run_ended()
+    watched.discover(Rig(time_s=0, gpus=(card,)))
+    wait_for(lambda: watched.drain() or watched.found)
+    command = watched.supervisor.command_for(request)
+    assert command[command.index("-dev") + 1] == "CUDA7"
 
 
 def test_a_card_the_engine_does_not_have_is_one_sentence(watch: Watch, fake: Path) -> None:
@@ -577,3 +596,13 @@ def test_a_mistake_of_our_own_after_the_start_leaves_no_process(
     assert failed.failure is not None
     assert "ZeroDivisionError" in failed.failure.message
     assert psutil.Process().children(recursive=True) == []
+
+
+def test_one_that_somebody_killed_did_not_run_out_of_memory(start_fake: StartFake) -> None:
+    watched = start_fake("ready")
+    ready = watched.wait(Phase.READY)
+    assert ready.pid is not None
+    os.kill(ready.pid, signal.SIGKILL)
+    failed = watched.wait(Phase.FAILED)
+    assert failed.failure is not None
+    assert failed.failure.message == "The engine was killed (signal 9)."

@@ -18,6 +18,7 @@ from tests.services.engines.processes import running, seconds_until_gone
 
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.footprint import Backend
+from splitrig.core.restart import RestartPolicy
 from splitrig.core.units import MIB
 
 pytestmark = pytest.mark.engine
@@ -109,6 +110,33 @@ def test_the_engine_wants_its_key_and_nobody_can_read_it(watch: Watch) -> None:
         assert answer.status == 200
     assert ready.pid is not None
     assert ready.api_key not in " ".join(psutil.Process(ready.pid).cmdline())
+
+
+def answers_with(url: str | None, key: str | None) -> int:
+    """What the engine's `/props` answers to whoever has this key."""
+    request = urllib.request.Request(f"{url}/props", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return int(answer.status)
+
+
+def test_after_a_restart_address_and_key_are_those_that_were_shared(watch: Watch) -> None:
+    watched = watch()
+    watched.supervisor.restart = RestartPolicy(enabled=True, first_delay_s=0.1)
+    request, plan = planned(3.0, 1.0)
+    watched.start(request, plan)
+    first = watched.wait(Phase.READY)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    watched.wait(Phase.STARTING)
+    again = watched.wait(Phase.READY)
+    assert again.pid != first.pid
+    assert (again.url, again.api_key) == (first.url, first.api_key)
+    assert answers_with(first.url, first.api_key) == 200
+    watched.supervisor.stop()
+    watched.wait(Phase.STOPPED)
+    watched.start(request, plan)
+    of_the_users_next_start = watched.wait(Phase.READY)
+    assert of_the_users_next_start.api_key != first.api_key
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,27 @@ import os
 import signal
 import time
 import urllib.request
+from dataclasses import replace
 
 import psutil
 import pytest
 from tests.services.engines.conftest import Watched
+from tests.services.engines.processes import wait_for
 from tests.services.engines.vllm_rig import UNEQUAL, VllmRig, rig
 
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
 from splitrig.core.errors import EngineError
-from splitrig.core.gpu import GpuInfo, Vendor
+from splitrig.core.gpu import GpuInfo, Rig, Vendor
 from splitrig.core.metrics import rates, read_counts
 from splitrig.core.plan import PlanRequest
+from splitrig.core.settings import EngineSettings
 from splitrig.core.units import GIB
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.services.engines.engine import Order
+from splitrig.services.engines.engines import DevicesFound, Engines
 from splitrig.services.engines.vllm import Vllm
 from splitrig.services.engines.vllm_program import find_vllm
+from splitrig.services.mailbox import Mailbox
 
 __all__ = ["rig"]
 
@@ -236,9 +241,35 @@ def test_a_vllm_that_was_not_asked_for_a_layout_makes_one_stage_a_card(rig: Vllm
     assert "VLLM_PP_LAYER_PARTITION=24,8" in status.command
 
 
+def test_it_is_not_opened_to_the_network(rig: VllmRig) -> None:
+    started = rig.prepare()
+    watched = started.watched
+    watched.start(replace(started.request, host="0.0.0.0"), started.plan.as_plan())
+    status = failed(watched)
+    assert status.failure is not None
+    assert status.failure.message.startswith("vLLM's key guards only some of its paths")
+    assert "reverse proxy" in status.failure.hint
+    assert status.pid is None
+
+
 def engine(rig: VllmRig) -> Vllm:
     rig.prepare()
     return Vllm(find_vllm(rig.folder / "env"))
+
+
+def test_what_its_command_line_takes_is_told_to_the_window(rig: VllmRig) -> None:
+    rig.prepare()
+    mailbox = Mailbox()
+    engines = Engines(mailbox, EngineSettings(vllm=rig.folder / "env"))
+    engines.discover(EngineKind.VLLM, Rig(time_s=0.0), None)
+    told: list[object] = []
+    wait_for(lambda: told.extend(mailbox.drain()) or told)
+    engines.close()
+    (found,) = told
+    assert isinstance(found, DevicesFound)
+    assert found.options is not None
+    assert found.options.find("--enforce-eager")
+    assert found.options.find("--alias") is None
 
 
 def card(number: int, pci: str | None, vendor: Vendor = Vendor.NVIDIA) -> GpuInfo:
@@ -275,7 +306,7 @@ def order(rig: VllmRig, names: tuple[str, ...] | None, options: VllmOptions) -> 
         (("CUDA0", "CUDA1"), VllmOptions(tp=2, pp=2), "2 × 2 cards are 4, but 2 are chosen"),
         (
             ("CUDA0",),
-            VllmOptions(cluster=Cluster(kind=ClusterKind.RAY, host_ip="10.0.0.1", port=1)),
+            VllmOptions(cluster=Cluster(host_ip="10.0.0.1", port=1)),
             "Several machines need Ray",
         ),
     ],

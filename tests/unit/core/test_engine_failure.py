@@ -85,6 +85,14 @@ def test_a_code_without_an_error_line_is_told(code: int | None, words: str) -> N
     assert failure.hint
 
 
+def test_a_kill_is_put_down_to_memory_only_where_that_ran_out() -> None:
+    plain = explain_exit(LoadLog(), exit_code=-9, tail=())
+    assert plain.message == "The engine was killed (signal 9)."
+    assert plain.hint
+    short = explain_exit(LoadLog(), exit_code=-9, tail=(), out_of_memory=True)
+    assert "most likely because the computer's memory ran out" in short.message
+
+
 def test_the_last_line_is_told_without_its_prefix_and_an_error_before_others() -> None:
     tail = ("0.00.1 x", "0.00.187.100 E srv: some error happened", "0.00.187.101 I all idle", "")
     message = explain_exit(LoadLog(), exit_code=1, tail=tail).message

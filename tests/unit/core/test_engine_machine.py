@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from splitrig.core.engine import Buffers, EngineStatus, Failure, LaunchRequest, Phase
+from splitrig.core.engine import (
+    Buffers,
+    EngineKind,
+    EngineStatus,
+    Failure,
+    LaunchRequest,
+    Phase,
+)
 from splitrig.core.engine_log import (
     BufferKind,
     BufferSeen,
@@ -35,6 +42,7 @@ from splitrig.core.engine_machine import (
     Restarting,
     Spawned,
     StopAsked,
+    divides_by_itself,
     step,
 )
 from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
@@ -396,3 +404,26 @@ def test_a_crash_that_is_not_followed_by_a_start_says_so() -> None:
     assert failed.failure is not None
     assert failed.failure.hint.startswith("It crashed too often. Launch it again")
     assert step(STOPPING, given_up) == STOPPED
+
+
+def test_what_an_ollama_without_a_ratio_did_is_no_mismatch() -> None:
+    request = replace(REQUEST, engine=EngineKind.OLLAMA, plan=PlanRequest())
+    begun = replace(BEGUN, request=request)
+    shares = [
+        (NAMES[0], BufferKind.MODEL, 12 * MIB),
+        (NAMES[1], BufferKind.MODEL, 80 * MIB),
+    ]
+    for build, by_itself in (("0.24.0", True), ("0.32.15", False)):
+        status = after(
+            begun,
+            Logged(time_s=100.1, event=BuildNamed(build)),
+            SPAWNED,
+            *(Logged(time_s=101.0, event=BufferSeen(*share)) for share in shares),
+            Healthy(time_s=102.0),
+        )
+        assert status.build == build
+        assert divides_by_itself(status) == by_itself
+        assert bool(status.mismatches) != by_itself
+    whole = replace(request, plan=PlanRequest(split_mode="none"))
+    assert not divides_by_itself(replace(status, build="0.24.0", request=whole))
+    assert not divides_by_itself(replace(status, build="0.24.0", device_names=NAMES[:1]))

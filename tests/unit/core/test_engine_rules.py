@@ -1,5 +1,6 @@
 """What engines can do, and what a change of engine costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,19 @@ from splitrig.core.engine_rules import (
     RULES,
     Knob,
     Ratio,
+    Reads,
+    divided_by_engine,
     lost_on_switch,
     reads,
     refused,
     rules_of,
+    stay_home,
     version_of,
     why_not_here,
 )
-from splitrig.core.plan import PlanRequest
+from splitrig.core.errors import EngineError
+from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
+from splitrig.core.share import EVERYWHERE, LOOPBACK
 
 GGUF = Path("model.gguf")
 FOLDER = Path("Qwen3-8B")
@@ -57,10 +63,48 @@ def test_ollama_takes_a_ratio_from_the_version_that_runs_llama_server(
     assert (f"Ollama {build}" in rules.no_ratio) == (ratio is Ratio.NONE)
 
 
+def test_a_plan_for_an_engine_that_takes_no_ratio_says_so() -> None:
+    host = HostPlan(model_bytes=0, kv_bytes=0, compute_bytes=None)
+    card = DevicePlan(
+        name="RTX 4090", id="a", first_layer=0, n_blocks=1, has_output=False, model_bytes=1,
+        kv_bytes=1, compute_bytes=None, overhead_bytes=0, free_bytes=1,
+    )  # fmt: skip
+    plan = Plan(devices=(card, card), host=host, split=(1.0, 1.0), fits=True, notes=("Other.",))
+    old, new = (rules_of(EngineKind.OLLAMA, build) for build in ("0.24.0", "0.32.15"))
+    told, other = divided_by_engine(plan, old).notes
+    assert told.startswith("Ollama 0.24.0 divides a model by itself, and only it knows the shares")
+    assert told.endswith("The shares in this plan follow free memory.")
+    assert other == "Other."
+    assert divided_by_engine(plan, new) == plan
+    alone = replace(plan, devices=(card,))
+    assert divided_by_engine(alone, old) == alone
+    assert old.reads is Reads.STORE
+    assert new.reads is Reads.GGUF
+
+
 def test_versions_are_read_and_nonsense_is_none() -> None:
     assert version_of("v0.32.15") == (0, 32, 15)
     assert version_of(" 0.11.0+cpu") == (0, 11, 0)
     assert version_of("b10068") is None
+
+
+@pytest.mark.parametrize("kind", list(EngineKind))
+def test_an_engine_whose_key_does_not_guard_all_of_it_stays_home(kind: EngineKind) -> None:
+    rules = RULES[kind]
+    for own in (LOOPBACK, "127.0.0.2", "localhost"):
+        stay_home(rules, own)
+    closed = kind in (EngineKind.OLLAMA, EngineKind.OLLAMA_ATTACHED, EngineKind.VLLM)
+    assert bool(rules.no_network) == bool(rules.network_way_out) == closed
+    for other in (EVERYWHERE, "192.168.1.5"):
+        if not closed:
+            stay_home(rules, other)
+            continue
+        with pytest.raises(EngineError) as refusal:
+            stay_home(rules, other)
+        assert (refusal.value.message, refusal.value.hint) == (
+            rules.no_network,
+            rules.network_way_out,
+        )
 
 
 def test_vllm_is_for_linux() -> None:
@@ -97,7 +141,7 @@ def test_a_change_of_engine_says_what_is_lost_and_nothing_else() -> None:
     attached = RULES[EngineKind.OLLAMA_ATTACHED]
     assert lost_on_switch(python, llama, several_cards=True) == ()
     assert lost_on_switch(llama, python, several_cards=True) == (
-        "Its server answers one request after the other.",
+        "Requests: Its server answers one request after the other.",
     )
     assert lost_on_switch(llama, ollama, several_cards=True) == ()
     old = rules_of(EngineKind.OLLAMA, "0.24.0")
@@ -138,6 +182,9 @@ def test_what_an_engine_would_leave_out_in_silence_is_refused(
     request = asked(**changes)
     assert refused(RULES[EngineKind.LLAMA_CPP], request) == ""
     for kind in (EngineKind.LLAMA_CPP_PYTHON, EngineKind.OLLAMA, EngineKind.VLLM):
+        if kind is EngineKind.VLLM and "extra_arguments" in changes:
+            assert refused(RULES[kind], request) == ""
+            continue
         why = refused(RULES[kind], request)
         assert why.endswith(".")
         if kind is EngineKind.LLAMA_CPP_PYTHON:
@@ -152,7 +199,7 @@ def test_folded_settings_are_told_as_lost_only_where_they_were_used() -> None:
     llama, python = RULES[EngineKind.LLAMA_CPP], RULES[EngineKind.LLAMA_CPP_PYTHON]
     lost = lost_on_switch(llama, python, several_cards=True, used={Knob.DRAFT, Knob.EXTRA})
     assert len(lost) == 2
-    assert "has no setting for it" in lost[1]
+    assert lost[1].startswith("Draft model and extra arguments: The server of llama-cpp-python")
 
 
 def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
@@ -163,4 +210,5 @@ def test_a_split_mode_the_other_engine_does_not_know_is_told_as_lost() -> None:
     assert lost_on_switch(llama, ollama, several_cards=True, used=used, split_mode="none") == ()
     vllm = RULES[EngineKind.VLLM]
     to_vllm = lost_on_switch(llama, vllm, several_cards=True, used=used, split_mode="row")
-    assert "vLLM has no such setting." in to_vllm
+    assert "Split mode: vLLM has a layout instead: tensor × pipeline parallel." in to_vllm
+    assert any(s.startswith("Cache type of keys and cache type of values: ") for s in to_vllm)

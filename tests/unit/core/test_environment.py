@@ -92,6 +92,7 @@ def test_what_is_set_here_goes_over_everything_and_is_told() -> None:
         ("VLLM_PP_LAYER_PARTITION", {VLLM}),
         ("VLLM_API_KEY", {VLLM}),
         ("VLLM_LOGGING_LEVEL", {VLLM}),
+        ("VLLM_SERVER_DEV_MODE", {VLLM}),
         ("WORLD_SIZE", {VLLM}),
         ("PYTHONHOME", {VLLM}),
         ("MODEL", {PYTHON}),

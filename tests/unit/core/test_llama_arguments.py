@@ -7,9 +7,17 @@ import pytest
 from tests.support.model_samples import model
 
 from splitrig.core.companion import Projector
-from splitrig.core.engine import LaunchRequest
+from splitrig.core.engine import EngineKind, LaunchRequest
+from splitrig.core.engine_rules import RULES, Knob
 from splitrig.core.errors import ArgumentError, EngineError
-from splitrig.core.llama_arguments import more_arguments, projector_device
+from splitrig.core.extra_arguments import check_arguments
+from splitrig.core.llama_arguments import (
+    OTHER,
+    more_arguments,
+    projector_device,
+    rules_with,
+    unsupported,
+)
 from splitrig.core.plan import PlanRequest
 from splitrig.core.server_options import Options, parse_help
 
@@ -49,7 +57,7 @@ def test_experts_by_the_names_there_are(n: int, help_text: str, expected: tuple[
 
 
 def test_some_experts_cannot_be_kept_where_only_all_can() -> None:
-    with pytest.raises(EngineError, match="cannot keep experts"):
+    with pytest.raises(EngineError, match="keeps all experts with the processor, or none"):
         arguments(PlanRequest(n_cpu_moe=3), parse_help(BARE + "--cpu-moe\n"))
     with pytest.raises(EngineError, match="cannot keep experts") as raised:
         arguments(PlanRequest(n_cpu_moe=-1), parse_help(BARE))
@@ -124,6 +132,40 @@ def test_a_split_mode_or_cache_type_that_a_binary_lacks_is_told() -> None:
     with pytest.raises(EngineError, match="no KV cache of type q4_0; it has f16 and q8_0"):
         arguments(PlanRequest(cache_type_v="q4_0"), parse_help(BARE + types))
     assert arguments(PlanRequest(cache_type_v="q8_0"), parse_help(BARE + types)) == ()
+
+
+def test_the_rules_follow_what_the_binary_takes() -> None:
+    llama = RULES[EngineKind.LLAMA_CPP]
+    assert rules_with(llama, Options()) == llama, "nothing is known of it"
+    assert rules_with(llama, OPTIONS) == llama
+    assert rules_with(llama, NEWER) == llama
+    bare = rules_with(llama, parse_help(BARE))
+    assert llama.knobs - bare.knobs == {Knob.EXPERTS, Knob.DRAFT, Knob.PROJECTOR}
+    assert bare.refusal(Knob.DRAFT).startswith("This llama-server takes no draft model.")
+    assert bare.refusal(Knob.PROJECTOR).endswith(OTHER)
+    assert Knob.EXPERTS in rules_with(llama, parse_help(BARE + "--cpu-moe\n")).knobs
+    unable = parse_help(BARE + "-md, --model-draft F\n--spec-type none,ngram-mod\n")
+    assert "does not draft" in rules_with(llama, unable).refusal(Knob.DRAFT)
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (PlanRequest(cache_type_k="q4_0"), "no KV cache of type q4_0"),
+        (PlanRequest(n_cpu_moe=2), "keeps all experts"),
+        (PlanRequest(draft=DRAFT), "takes no draft model"),
+        (PlanRequest(projector=PROJECTOR), "takes no projector"),
+        (PlanRequest(), ""),
+    ],
+)
+def test_what_a_binary_lacks_is_known_before_a_start(plan: PlanRequest, words: str) -> None:
+    types = "-ctk, --cache-type-k TYPE   x\n      allowed values: f16, q8_0 (default: f16)\n"
+    extra = check_arguments((), OPTIONS)
+    said = unsupported(plan, parse_help(BARE + types + "--cpu-moe\n"), extra)
+    assert words in said
+    assert bool(said) == bool(words)
+    assert unsupported(plan, OPTIONS, extra) == ""
+    assert unsupported(plan, Options(), extra) == ""
 
 
 def test_extra_arguments_come_last_and_are_checked() -> None:

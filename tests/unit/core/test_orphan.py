@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from splitrig.core.orphan import (
+    RAY_HEAD,
     Freed,
     Orphan,
     Place,
@@ -12,6 +14,7 @@ from splitrig.core.orphan import (
     RunRecord,
     freed_sentence,
     orphan_sentence,
+    orphans_hint,
     same_process,
 )
 from splitrig.core.units import GIB
@@ -33,7 +36,7 @@ def record(executable: str = "/opt/llama/llama-server") -> RunRecord:
 
 def orphan(**changes: Any) -> Orphan:
     values = {"pids": (7,), "memory_bytes": round(3.2 * GIB), "ports": (8137,)}
-    return Orphan(record=record(), **(values | changes))
+    return Orphan(**({"record": record()} | values | changes))
 
 
 def freed(**changes: Any) -> Freed:
@@ -47,6 +50,14 @@ def test_an_orphan_is_told_with_name_start_memory_and_port() -> None:
         "An engine of an earlier run (llama-server, started 12:31) still holds 3.2 GiB of memory "
         "and port 8137."
     )
+
+
+def test_what_is_no_engine_is_told_as_what_it_is() -> None:
+    head = replace(record("/opt/vllm/bin/python"), about=RunAbout(kind=RAY_HEAD))
+    said = orphan_sentence(orphan(record=head), BEGUN)
+    assert said.startswith("Ray's head of an earlier run (ray, started 12:31) still holds 3.2 GiB")
+    assert "only other machines may still use it" in orphans_hint([orphan(record=head)])
+    assert "nothing uses it any more" in orphans_hint([orphan()])
 
 
 def test_an_older_orphan_is_told_with_its_day_and_all_ports() -> None:

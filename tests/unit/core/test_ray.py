@@ -4,7 +4,7 @@ import pytest
 
 from splitrig.core.errors import EngineError
 from splitrig.core.ray import FarCard, RayNode, RayState, far_cards, is_far, parse_head, settled
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 
 OWN = ("192.168.1.5", "10.0.0.1")
 
@@ -18,7 +18,7 @@ OWN = ("192.168.1.5", "10.0.0.1")
     ],
 )
 def test_a_head_on_this_machine(text: str, host: str, port: int) -> None:
-    assert parse_head(text, OWN) == Cluster(kind=ClusterKind.RAY, host_ip=host, port=port)
+    assert parse_head(text, OWN) == Cluster(host_ip=host, port=port)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_head_on_another_machine() -> None:
 
 
 def test_the_address_that_ray_has_is_taken() -> None:
-    cluster = Cluster(kind=ClusterKind.RAY, host_ip="127.0.0.1", port=6379)
+    cluster = Cluster(host_ip="127.0.0.1", port=6379)
     here = RayState((RayNode("10.0.0.1", 2),), n_free=2, here="10.0.0.1")
     assert settled(cluster, here).host_ip == "10.0.0.1"
     assert settled(cluster, RayState((), 0)) == cluster

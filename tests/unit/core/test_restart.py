@@ -75,9 +75,15 @@ def test_what_a_restart_cannot_mend_ends_the_restarts(kind: TroubleKind) -> None
     )
 
 
-@pytest.mark.parametrize("code", [127, -4, -9, 0xC000001D, 0xC0000135, -1073741515])
+@pytest.mark.parametrize("code", [127, -4, 0xC000001D, 0xC0000135, -1073741515])
 def test_an_engine_that_cannot_run_at_all_is_not_tried_again(code: int) -> None:
     assert not decide(ON, Ending(exit_code=code), 1).restart
+
+
+def test_a_load_that_was_killed_is_tried_again_unless_memory_ran_out() -> None:
+    assert decide(ON, Ending(exit_code=-9), 1).restart
+    assert not decide(ON, Ending(exit_code=-9, out_of_memory=True), 1).restart
+    assert decide(ON, Ending(exit_code=-9, out_of_memory=True, ready_s=30)).restart
 
 
 @pytest.mark.parametrize(

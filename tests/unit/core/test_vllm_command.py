@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from splitrig.core.errors import EngineError
-from splitrig.core.vllm import Cluster, ClusterKind, VllmOptions
+from splitrig.core.vllm import Cluster, VllmOptions
 from splitrig.core.vllm_command import (
     CONTROLLED,
+    WARNED,
     check_extra,
-    cluster_arguments,
-    node_command,
+    check_vllm_line,
+    checked_extra,
     serve_arguments,
     serve_environment,
     shown_environment,
@@ -19,13 +20,14 @@ from splitrig.core.vllm_command import (
 FLAGS = frozenset(
     (Path(__file__).parents[2] / "recorded/vllm/flags.txt").read_text(encoding="utf-8").split()
 )
-RAY = Cluster(kind=ClusterKind.RAY, host_ip="10.0.0.1", port=6379, n_cards=4)
-NODES = Cluster(kind=ClusterKind.NODES, host_ip="10.0.0.1", port=29501, n_nodes=2, n_cards=4)
+RAY = Cluster(host_ip="10.0.0.1", port=6379, n_cards=4)
 
 
-def arguments(options: VllmOptions, flags: frozenset[str] = FLAGS) -> list[str]:
+def arguments(
+    options: VllmOptions, flags: frozenset[str] = FLAGS, extra: tuple[str, ...] = ()
+) -> list[str]:
     return serve_arguments(
-        Path("/models/llama"), options, port=8123, served_name="llama", flags=flags
+        Path("/models/llama"), options, extra=extra, port=8123, served_name="llama", flags=flags
     )
 
 
@@ -41,10 +43,9 @@ def test_every_option_we_write_is_one_of_the_real_vllm() -> None:
         fraction=0.85,
         dtype="float16",
         kv_dtype="fp8",
-        quantization="fp8",
         eager=True,
         max_num_seqs=8,
-        cluster=NODES,
+        cluster=RAY,
     )
     written = [word for word in arguments(everything) if word.startswith("--")]
     assert set(written) <= FLAGS
@@ -71,7 +72,6 @@ def test_the_knobs() -> None:
     assert value(words, "--distributed-executor-backend") == "mp"
     assert "--enforce-eager" not in words
     assert "--kv-cache-dtype" not in words
-    assert "--quantization" not in words
 
 
 def test_an_older_vllm_logs_every_question_after_its_health() -> None:
@@ -83,7 +83,7 @@ def test_an_older_vllm_logs_every_question_after_its_health() -> None:
 
 
 def test_extra_arguments_come_last() -> None:
-    words = arguments(VllmOptions(extra=("--seed", "7", "--swap", "-1")[:2]))
+    words = arguments(VllmOptions(), extra=("--seed", "7"))
     assert words[-2:] == ["--seed", "7"]
 
 
@@ -179,24 +179,24 @@ def test_a_ray_cluster_hands_out_its_cards_itself() -> None:
     assert value(arguments(options), "--distributed-executor-backend") == "ray"
 
 
-def test_machines_without_ray_run_the_same_command_with_their_number() -> None:
-    options = VllmOptions(tp=2, pp=2, layers=(24, 8), n_ctx=4096, cluster=NODES)
-    here = arguments(options)
-    assert here[-8:] == [
-        *("--nnodes", "2", "--node-rank", "0"),
-        *("--master-addr", "10.0.0.1", "--master-port", "29501"),
-    ]
-    there = list(node_command(here, NODES, 1))
-    assert there[:3] == ["vllm", "serve", "/models/llama"]
-    assert value(there, "--node-rank") == "1"
-    assert "--headless" in there
-    assert value(there, "--max-model-len") == "4096"
-    for option in ("--host", "--port", "--allowed-origins", "--served-model-name"):
-        assert option not in there
-    assert "127.0.0.1" not in there
+def test_what_changes_the_figures_of_the_plan_is_said() -> None:
+    found = checked_extra(("--cpu_offload_gb", "4", "--seed", "1"), FLAGS)
+    assert found.demand() == ("--cpu_offload_gb", "4", "--seed", "1")
+    (warning,) = found.warnings
+    assert str(warning) == (
+        "With --cpu-offload-gb a part of the weights lies in RAM, and the plan counts it on the "
+        "cards."
+    )
+    assert set(WARNED) <= FLAGS
+    assert not set(WARNED) & set(CONTROLLED)
 
 
-def test_an_older_vllm_joins_machines_only_through_ray() -> None:
-    with pytest.raises(EngineError, match="only through Ray"):
-        cluster_arguments(NODES, FLAGS - {"--nnodes"})
-    assert cluster_arguments(RAY, FLAGS) == ["--distributed-executor-backend", "ray"]
+def test_a_line_is_read_as_a_shell_would() -> None:
+    assert check_vllm_line("--seed 7 --limit-mm-per-prompt '{\"image\": 1}'", FLAGS).arguments == (
+        "--seed", "7", "--limit-mm-per-prompt", '{"image": 1}',
+    )  # fmt: skip
+    (refused,) = check_vllm_line("--host 0.0.0.0", FLAGS).refused
+    assert refused.message.startswith("--host cannot be set here")
+    (refused,) = check_vllm_line("--seed '7", FLAGS).refused
+    assert "quotation mark" in refused.message
+    assert check_vllm_line("  ", FLAGS).arguments == ()

@@ -26,6 +26,11 @@ def test_four_cards_have_three_layouts() -> None:
         "pipeline of 2 stages, 2 cards each",
         "pipeline of 4 cards",
     ]
+    assert [layout.label for layout in layouts(LLAMA_8B, 4)] == [
+        "TP 4 · tensor parallel over 4 cards",
+        "TP 2 × PP 2 · pipeline of 2 stages, 2 cards each",
+        "PP 4 · pipeline of 4 cards",
+    ]
     assert Layout(1, 1).words == "one card"
 
 

@@ -223,4 +223,10 @@ def test_a_layout_that_vllm_refuses_is_refused_with_its_reason() -> None:
     cards = [card(str(n), 23, 24) for n in range(3)]
     with pytest.raises(SplitError, match="32 heads cannot be shared by 3 cards"):
         make_vllm_plan(model(), cards, VllmOptions(tp=3, pp=1))
-    assert make_vllm_plan(model(), cards, VllmOptions(n_ctx=4096)).layout.pp == 3
+    plan = make_vllm_plan(model(), cards, VllmOptions(n_ctx=4096))
+    assert plan.layout.pp == 3
+    assert plan.notes[0] == (
+        "32 heads cannot be shared by 3 cards; 2 or 4 can, or use pipeline. "
+        "Here it is a pipeline of 3 cards."
+    )
+    assert [layout.possible for layout in plan.layouts] == [False, True]

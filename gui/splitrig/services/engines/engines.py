@@ -7,9 +7,11 @@ from pathlib import Path
 
 from splitrig.core.devices import DeviceMap, match_devices
 from splitrig.core.engine import EngineDevice, EngineKind, LaunchRequest
-from splitrig.core.errors import EngineError, SplitRigError
+from splitrig.core.engine_words import NAMES
+from splitrig.core.errors import DevicesUnknownError, EngineError, SplitRigError
 from splitrig.core.gpu import Rig
-from splitrig.core.server_options import Options
+from splitrig.core.ollama_model import ServedListing
+from splitrig.core.server_options import Options, options_named
 from splitrig.core.settings import EngineSettings
 from splitrig.services.engines.engine import Engine
 from splitrig.services.engines.llama_cpp import LlamaCpp
@@ -33,7 +35,7 @@ class DevicesFound:
         build: The engine's build; `None` when it could not be run.
         device_map: Which device is which card; `None` while that cannot be asked.
         error: Why the engine could not be asked.
-        options: What its command line takes; `None` where it has no help to read.
+        options: What its command line takes; `None` where that cannot be read.
     """
 
     kind: EngineKind
@@ -131,6 +133,17 @@ class Engines:
         assert isinstance(engine, Vllm)  # noqa: S101 - that is what its kind makes
         return engine.program
 
+    def served_models(self) -> ServedListing:
+        """The models of the Ollama that runs already; blocks for at most some seconds."""
+        url = ""
+        try:
+            engine = self.get(EngineKind.OLLAMA_ATTACHED)
+            assert isinstance(engine, OllamaAttached)  # noqa: S101 - that is what its kind makes
+            url = engine.api.url
+            return ServedListing(url, engine.api.models())
+        except EngineError as error:
+            return ServedListing(url, error=error)
+
     # Which device is which card
 
     def discover(self, kind: EngineKind, rig: Rig, model: Path | None) -> None:
@@ -218,10 +231,18 @@ class Engines:
         """Engine devices for the cards asked for; `None` when the processor is to be lent.
 
         Raises:
+            DevicesUnknownError: The engine was not asked yet.
             EngineError: The engine has no device for one of the cards.
         """
         with self._lock:
             known = self._device_maps.get(request.engine)
+            waits = self._n_running > 0
+        if known is None and _on_cards(request):
+            when = "when the engine that runs has ended" if waits else "in a moment"
+            raise DevicesUnknownError(
+                f"{NAMES[request.engine]} has not been asked yet what it calls these cards.",
+                f"It is asked {when}, or when you press Start; then its command stands here.",
+            )
         return _names_for(request, known)
 
     def close(self) -> None:
@@ -292,25 +313,33 @@ class Engines:
 
 
 def _options_of(engine: Engine) -> Options | None:
-    """What llama-server's command line takes, once it was asked."""
+    """What the command line of llama-server or vLLM takes, once it was asked."""
+    if isinstance(engine, Vllm):
+        said = engine.program.known_capabilities
+        return options_named(said.flags) if said is not None else None
     known = engine.server.known_capabilities if isinstance(engine, LlamaCpp) else None
     return known.options if known is not None else None
 
 
 def _must_ask(request: LaunchRequest, known: DeviceMap | None) -> bool:
     """Cards are wanted that the last look at the engine's devices did not know."""
-    if request.devices or not request.gpu_ids or request.gpu_ids[0].startswith("demo-"):
+    if not _on_cards(request):
         return False
     return known is None or any(known.device(gpu_id) is None for gpu_id in request.gpu_ids)
+
+
+def _on_cards(request: LaunchRequest) -> bool:
+    """It is to run on cards of this machine that the request does not name as the engine does."""
+    demo = all(gpu_id.startswith("demo-") for gpu_id in request.gpu_ids)
+    return not request.devices and bool(request.gpu_ids) and not demo
 
 
 def _names_for(request: LaunchRequest, known: DeviceMap | None) -> tuple[str, ...] | None:
     if request.devices:
         return request.devices
-    if not request.gpu_ids or all(gpu.startswith("demo-") for gpu in request.gpu_ids):
+    if not _on_cards(request):
         return None
-    if known is None:
-        return tuple(f"GPU{n}" for n in range(len(request.gpu_ids)))
+    assert known is not None  # noqa: S101 - whoever wants cards asks for them first
     names = []
     for gpu_id in request.gpu_ids:
         device = known.device(gpu_id)

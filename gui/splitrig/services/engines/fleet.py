@@ -100,7 +100,9 @@ class Fleet:
         Never blocks.
 
         Raises:
-            EngineError: There is no engine, or none of its devices is one of the cards.
+            DevicesUnknownError: The engine was not asked yet what it calls the cards.
+            EngineError: There is no engine, none of its devices is one of the cards, or it cannot
+                do what is asked.
         """
         with self._lock:
             try:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -29,11 +29,14 @@ from splitrig.core.lending import (
     heard,
     trouble_in,
 )
+from splitrig.core.orphan import LENDER, RunAbout
 from splitrig.core.remote import Protocol
+from splitrig.services.engines.helpers import LENDER_NAME, Kept, launch_helper
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.llama_server import LlamaServer
 from splitrig.services.engines.ports import free_port
 from splitrig.services.engines.probe import Cancelled, never, probe
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.rpc_wire import Wire, WireError
 from splitrig.services.mailbox import Mailbox
 
@@ -48,21 +51,22 @@ TAIL_LINES = 200
 _FLAG = re.compile(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class LenderLines:
-    """New lines of the output of the server that lends."""
-
-    lines: tuple[str, ...]
-
-
 class Lender:
     """One `ggml-rpc-server` at a time, on threads of its own.
 
-    Posts `LendStatus` on every change, and `LenderLines`.
+    Posts `LendStatus` on every change, and `EngineLogLines` under its own name.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, kept: Kept | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            mailbox: Where news goes.
+            kept: Where logs and records lie; `None` for a short look, of which nothing is kept.
+        """
         self._mailbox = mailbox
+        self._kept = kept
+        self._feed = LineFeed(0, source=LENDER_NAME)
         self._lock = threading.RLock()
         self._status = LendStatus()
         self._stop = threading.Event()
@@ -98,6 +102,7 @@ class Lender:
             self._tail.clear()
             self._trouble = None
             self._visits = Visits()
+            self._feed = LineFeed(0, source=LENDER_NAME)
             self._set(LendStatus(phase=LendPhase.STARTING, request=request))
         if self._thread is not None:
             self._thread.join()
@@ -148,13 +153,21 @@ class Lender:
         _check_free(request.host, port)
         endpoint = f"{request.host}:{port}"
         command = command_line(server, request, port)
-        process = launch(command, server.environment(), self._on_lines)
+        process = launch_helper(
+            command,
+            server.environment(),
+            self._on_lines,
+            about=RunAbout(kind=LENDER, port=port, cards=request.devices),
+            log_name=LENDER_NAME,
+            kept=self._kept,
+        )
         try:
             self._set(replace(self.status, pid=process.pid))
             self._watch(process, request.host, port)
         finally:
             process.stop()
             process.close()
+            self._post_lines()
         if self._stop.is_set():
             return None
         return explain_end(
@@ -171,6 +184,7 @@ class Lender:
         listens_s: float | None = None
         while process.poll() is None and not self._stop.wait(WATCH_S if listens_s else 0.02):
             now = time.monotonic()
+            self._post_lines()
             if listens_s is None:
                 listens_s = now if _listens(host, port) else None
                 if listens_s is None and now - begun_s > START_S:
@@ -209,8 +223,11 @@ class Lender:
             self._trouble = self._trouble or trouble_in(line)
             with self._lock:
                 self._set(heard(self._status, line))
-        if told:
-            self._mailbox.post(LenderLines(tuple(told)))
+        self._feed.add(told)
+
+    def _post_lines(self) -> None:
+        if (news := self._feed.take()) is not None:
+            self._mailbox.post(news)
 
 
 def _client_of(pid: int) -> str | None:

@@ -132,7 +132,8 @@ class Ollama:
         n_cards = len(names) if names is not None else max(len(request.gpu_ids), 1)
         check_request(request, n_cards, version)
         request = replace(request, plan=adapted(request.plan, _n_ctx_train(request.model)))
-        if order.plan is not None and order.plan.split and request.plan.split is None:
+        left_open = request.plan.split is None and follows_ratio(version)
+        if left_open and order.plan is not None and order.plan.split:
             # the shares of the plan, where the request left them to free memory
             request = replace(request, plan=replace(request.plan, split=order.plan.split))
         if names is None or request.rpc:

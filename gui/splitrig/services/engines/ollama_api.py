@@ -10,29 +10,11 @@ from typing import Any
 from splitrig.core import ollama_failure as failures
 from splitrig.core.errors import EngineError
 from splitrig.core.ollama import FOREVER, full_name
+from splitrig.core.ollama_model import ServedModel
 from splitrig.services.engines.ollama_http import Ask, Call, OllamaHttp
 
 ANSWER_S = 15.0
 """Longest wait for answers that need no work of it, seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
-    """A model an Ollama offers.
-
-    Attributes:
-        name: With its tag.
-        n_bytes: Size of its files, bytes.
-        family: Architecture, such as `llama`; empty where it does not say.
-        parameters: Such as '134.52M'; empty where it does not say.
-        quantization: Such as 'Q4_1'; empty where it does not say.
-    """
-
-    name: str
-    n_bytes: int
-    family: str = ""
-    parameters: str = ""
-    quantization: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,14 +292,20 @@ class OllamaApi:
         return failures.no_model(model, there)
 
 
-def holds(api: OllamaApi, name: str) -> LoadedModel | None:
+def holds(api: OllamaApi, name: str, timeout_s: float | None = None) -> LoadedModel | None:
     """The model of this name if it is loaded.
+
+    Args:
+        api: The Ollama.
+        name: Of the model.
+        timeout_s: Longest wait for the answer, seconds.
 
     Raises:
         EngineError: The Ollama does not answer.
     """
     wanted = full_name(name)
-    return next((model for model in api.running() if full_name(model.name) == wanted), None)
+    loaded = api.running(timeout_s)
+    return next((model for model in loaded if full_name(model.name) == wanted), None)
 
 
 def _seconds_until(moment: str) -> float | None:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.engine import Dialect, EngineDevice, EngineKind, Failure, LaunchRequest
-from splitrig.core.engine_log import LoadLog, LogEvent
+from splitrig.core.engine_log import Holding, LoadLog, LogEvent
 from splitrig.core.errors import EngineError
 from splitrig.core.gpu import GpuInfo
 from splitrig.core.ollama import FOREVER, address_url, attached_options, full_name, stay_home
 from splitrig.core.ollama_failure import OllamaToldError, load_failure
-from splitrig.core.ollama_log import placement_line, read_ollama_line
+from splitrig.core.ollama_log import held_line, placement_line, read_ollama_line
 from splitrig.services.engines.engine import OnLines, Order, Starter
 from splitrig.services.engines.log_file import LogFile
 from splitrig.services.engines.ollama_api import LoadedModel, OllamaApi, holds
@@ -189,6 +189,7 @@ class AttachedModel:
         self._before = holds(api, self._name)
         self._load = OllamaLoad(api, self._name, self._options)
         self._told = False
+        self._seen: LoadedModel | None = None
         self._ended = threading.Event()
         self._check_due_s = 0.0
         self._misses = 0
@@ -218,17 +219,31 @@ class AttachedModel:
             raise error
         if not self._told:
             self._told = True
-            self._tell(holds(self._api, self._name))
+            self._seen = holds(self._api, self._name)
+            self._tell([f"Ollama {self._version} at {self._api.url}", *self._said(self._seen)])
         return True
 
     def server_is_gone(self) -> bool:
-        """Whether it failed to answer several times; asks once a second, for 1 s at most."""
-        now_s = time.monotonic()
-        if now_s < self._check_due_s:
+        """Whether it failed to answer several times; asks once a second, for 1 s at most.
+
+        What it holds by now is told in the log.
+        """
+        if time.monotonic() < self._check_due_s:
             return False
-        self._misses = 0 if self._api.alive(CHECK_S) else self._misses + 1
+        try:
+            self._follow(holds(self._api, self._name, CHECK_S))
+            self._misses = 0
+        except EngineError:
+            self._misses += 1
         self._check_due_s = time.monotonic() + CHECK_EVERY_S
         return self._misses >= MOST_MISSES
+
+    def _follow(self, model: LoadedModel | None) -> None:
+        """Tell when another client, or the end of its time, has changed what is loaded."""
+        if not self._told or _same(model, self._seen):
+            return
+        self._seen = model
+        self._tell(self._said(model))
 
     def stop(self) -> None:
         """Give up a load, and let the model go if it was not there before; 1.5 s at most."""
@@ -236,7 +251,9 @@ class AttachedModel:
             return
         self._load.cancel()
         with suppress(EngineError):  # a server that is gone holds nothing
-            if self._before is None:
+            if self._told and self._seen is None:
+                pass  # it is gone, and to keep it would load it again
+            elif self._before is None:
                 self._api.unload(self._name, UNLOAD_S)
             elif (seconds := self._before.lasts_s) is not None:
                 self._api.keep(self._name, self._options, seconds, UNLOAD_S)
@@ -247,16 +264,33 @@ class AttachedModel:
         if self._log is not None:
             self._log.close()
 
-    def _tell(self, model: LoadedModel | None) -> None:
-        """Put into the log what the server holds for us."""
-        lines = [f"Ollama {self._version} at {self._api.url}"]
-        if model is not None and model.n_bytes:  # it counts nothing on the processor
+    def _said(self, model: LoadedModel | None) -> list[str]:
+        """Lines on what the server holds for us."""
+        if model is None:
+            return [held_line(self._name, Holding.GONE)]
+        lines = []
+        if model.n_bytes:  # it counts nothing on the processor
             lines.append(placement_line(model.name, model.n_bytes, model.on_cards_bytes))
-        if model is not None and model.n_ctx is not None:
+        how = Holding.OURS if self._before is None else Holding.BEFORE
+        lines.append(held_line(model.name, how))
+        if model.n_ctx is not None:
             lines.append(f"{model.name} has a context of {model.n_ctx} tokens")
+        return lines
+
+    def _tell(self, lines: list[str]) -> None:
+        """Put lines into the log."""
         if self._log is not None:
             self._log.write(("\n".join(lines) + "\n").encode())
         self._on_lines(lines)
+
+
+def _same(one: LoadedModel | None, other: LoadedModel | None) -> bool:
+    """Nothing was loaded, let go or loaded otherwise between two looks."""
+    if one is None or other is None:
+        return one is other
+    return (one.n_bytes, one.on_cards_bytes, one.n_ctx) == (
+        other.n_bytes, other.on_cards_bytes, other.n_ctx
+    )  # fmt: skip
 
 
 def _load_command(url: str, request: LaunchRequest) -> tuple[str, ...]:

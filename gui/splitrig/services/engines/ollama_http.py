@@ -3,7 +3,8 @@
 The standard library's `http.client` rather than the `ollama` package: a load or a pull that blocks
 for minutes is given up from another thread at once, because the socket is ours from the first
 moment; no proxy of the environment comes between us and loopback; and importing the package makes
-a client of its own, which fails when `OLLAMA_HOST` has a value it cannot read.
+a client of its own, which fails when `OLLAMA_HOST` has a value it cannot read, with a SOCKS proxy,
+or a wrong `SSL_CERT_FILE`.
 """
 
 import http.client

@@ -18,6 +18,7 @@ from splitrig.core.ollama_log import (
     starts_own_engine,
 )
 from splitrig.services.engines.engine import Starter
+from splitrig.services.engines.memory_watch import MemoryWatch
 from splitrig.services.engines.ollama_api import OllamaApi
 from splitrig.services.engines.ollama_load import OllamaLoad
 from splitrig.services.engines.ollama_program import OllamaProgram
@@ -76,6 +77,8 @@ class OllamaRun:
         self._answered = False
         self._own_engine = False
         self._failed_s: float | None = None
+        self._memory = MemoryWatch()
+        self._out_of_memory = False
 
     def _environment(self, port: int) -> dict[str, str]:
         return serve_environment(
@@ -118,6 +121,7 @@ class OllamaRun:
                 self._load = OllamaLoad(api, self.served_model, {})
             return False
         if not self._load.done:
+            self._memory.look()
             return False
         if (error := self._load.error) is None:
             return True
@@ -131,6 +135,8 @@ class OllamaRun:
             EngineError: Always, but for a server that is ending: its end is told instead.
         """
         now_s = time.monotonic()
+        if self._failed_s is None:
+            self._out_of_memory = self._memory.ran_out()
         self._failed_s = self._failed_s or now_s
         waited_s = now_s - self._failed_s
         if isinstance(error, OllamaGoneError) and waited_s < GONE_S:
@@ -139,7 +145,13 @@ class OllamaRun:
             raise error
         if not self._answered and waited_s < LOG_S:
             return
-        failure = load_failure(error.words, self._log, self._tail, self._shown)
+        failure = load_failure(
+            error.words,
+            self._log,
+            self._tail,
+            self._shown,
+            out_of_memory=self._out_of_memory,
+        )
         raise EngineError(failure.message, failure.hint, details="\n".join(failure.log_tail))
 
     def read_line(self, line: str) -> LogEvent | None:

@@ -4,11 +4,14 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from splitrig.core.errors import EngineError
+from splitrig.core.orphan import RAY_HEAD, RunAbout
 from splitrig.core.ray import RayNode, RayState, join_command, settled
 from splitrig.core.vllm import Cluster, VllmOptions
+from splitrig.services.engines.helpers import Kept, launch_helper
 from splitrig.services.engines.ports import answers, free_port
 from splitrig.services.engines.probe import (
     Cancelled,
@@ -17,7 +20,7 @@ from splitrig.services.engines.probe import (
     probe,
     wait_until,
 )
-from splitrig.services.engines.process import EngineProcess, launch
+from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.vllm_program import VllmCapabilities, VllmProgram
 
 START_S = 30
@@ -139,8 +142,17 @@ class RayHead:
         *,
         devices: tuple[str, ...] = (),
         cancelled: Cancelled = never,
+        kept: Kept | None = None,
     ) -> None:
         """Start it and wait until it listens; blocks for some 5 s.
+
+        Args:
+            program: The vLLM whose Ray is used.
+            cluster: Its address; a port of 0 stands for a free one.
+            on_lines: Takes its output.
+            devices: Cards of this machine that it hands out, by vLLM's names; empty for all.
+            cancelled: Asked meanwhile whether to give up.
+            kept: Where its log and its record lie; `None` for nowhere.
 
         Raises:
             EngineError: Ray is not installed, or it does not start.
@@ -148,13 +160,7 @@ class RayHead:
         if program.capabilities(cancelled).ray is None:
             raise EngineError("Ray is not installed beside vLLM.", INSTALL)
         port = cluster.port or free_port()
-        self.cluster = Cluster(
-            kind=cluster.kind,
-            host_ip=cluster.host_ip,
-            port=port,
-            n_nodes=cluster.n_nodes,
-            n_cards=cluster.n_cards,
-        )
+        self.cluster = replace(cluster, port=port)
         command = [str(program.python), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += [f"--node-ip-address={cluster.host_ip}", f"--port={port}"]
         command += ["--include-dashboard=false", "--disable-usage-stats"]
@@ -170,7 +176,14 @@ class RayHead:
             if any(_STARTED in line for line in lines):
                 started.set()
 
-        self._process: EngineProcess = launch(command, env, read)
+        self._process: EngineProcess = launch_helper(
+            command,
+            env,
+            read,
+            about=RunAbout(kind=RAY_HEAD, port=port, cards=devices),
+            log_name="ray-head",
+            kept=kept,
+        )
         try:
             self._wait(started, cancelled)
         except EngineError:

@@ -1,6 +1,5 @@
 """Looks at a Ray cluster and runs its head in the background, for a window that must not wait."""
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.ray import RayState, settled
 from splitrig.core.vllm import Cluster
+from splitrig.services.engines.helpers import RAY_NAME, Kept
+from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.probe import ProbeCancelledError
 from splitrig.services.engines.ray_cluster import RayHead, read_ray
 from splitrig.services.engines.vllm_program import VllmProgram
 from splitrig.services.mailbox import Mailbox
-
-log = logging.getLogger(__name__)
 
 WATCH_S = 0.2
 
@@ -36,16 +35,20 @@ class RayNews:
 
 
 class RayJobs:
-    """Each job on a thread of its own; posts `RayNews`."""
+    """Each job on a thread of its own; posts `RayNews`, and the head's `EngineLogLines`."""
 
-    def __init__(self, mailbox: Mailbox, program: Callable[[], VllmProgram]) -> None:
+    def __init__(
+        self, mailbox: Mailbox, program: Callable[[], VllmProgram], kept: Kept | None = None
+    ) -> None:
         """Do nothing yet.
 
         Args:
             mailbox: Where news goes.
             program: Gives the vLLM whose Ray is used; may raise `SplitRigError`.
+            kept: Where the head's log and record lie; `None` for nowhere.
         """
         self._mailbox = mailbox
+        self._kept = kept
         self._program = program
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -127,8 +130,20 @@ class RayJobs:
         Raises:
             SplitRigError: It did not start, or cannot be asked.
         """
+        feed = LineFeed(0, source=RAY_NAME)
+
+        def tell(lines: list[str]) -> None:
+            feed.add(lines)
+            if (news := feed.take()) is not None:
+                self._mailbox.post(news)
+
         head = RayHead(
-            self._program(), cluster, log_lines, devices=devices, cancelled=self._given_up
+            self._program(),
+            cluster,
+            tell,
+            devices=devices,
+            cancelled=self._given_up,
+            kept=self._kept,
         )
         try:
             state = self._ask(head.cluster, self._given_up)
@@ -143,9 +158,3 @@ class RayJobs:
             return None
         finally:
             head.stop()
-
-
-def log_lines(lines: list[str]) -> None:
-    """Keep what the head prints in the program's own log."""
-    for line in lines:
-        log.info("ray: %s", line)

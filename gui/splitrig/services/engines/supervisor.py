@@ -27,7 +27,7 @@ from splitrig.core.engine_machine import (
     StopAsked,
     step,
 )
-from splitrig.core.engine_rules import refused, rules_of
+from splitrig.core.engine_rules import refused, rules_of, stay_home
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.gpu import Rig
 from splitrig.core.log_chatter import Chatter
@@ -40,6 +40,7 @@ from splitrig.services.engines.engines import Engines
 from splitrig.services.engines.line_feed import LineFeed
 from splitrig.services.engines.load_progress import LoadProgress
 from splitrig.services.engines.log_file import LogFile
+from splitrig.services.engines.memory_watch import MemoryWatch
 from splitrig.services.engines.meter import EngineMetered, Meter
 from splitrig.services.engines.ports import check_port, free_port, lan_addresses
 from splitrig.services.engines.process import EngineProcess, tree_of
@@ -55,6 +56,7 @@ WATCH_EVERY_S = 0.1
 LOG_S = 1.0
 """Longest wait for the rest of the log of an engine that answers already, seconds."""
 PORT_TRIES = 3
+KILLED = -9
 COUNT_EVERY_S = 5.0
 """How often a ready engine's processes are looked at."""
 
@@ -108,6 +110,7 @@ class Supervisor:
         self._dots = 0
         self._threads: list[threading.Thread] = []
         self._preferred_port = free_port()
+        self._key = ""
 
     @property
     def status(self) -> EngineStatus:
@@ -125,6 +128,7 @@ class Supervisor:
             if self._status.phase.active:
                 raise EngineError("An engine is running already.", "Stop it first.")
             self._stop.clear()
+            self._key = secrets.token_urlsafe(24)
             self._apply(Begun(time_s=time.monotonic(), request=request, plan=plan))
             self._engines.run_began()
             self._threads = [t for t in self._threads if t.is_alive()]
@@ -152,7 +156,9 @@ class Supervisor:
         Never blocks.
 
         Raises:
-            EngineError: There is no engine, or none of its devices is one of the cards.
+            DevicesUnknownError: The engine was not asked yet what it calls the cards.
+            EngineError: There is no engine, none of its devices is one of the cards, or it cannot
+                do what is asked.
         """
         engine = self._engines.get(request.engine)
         names = self._engines.names_for(request)
@@ -233,12 +239,16 @@ class Supervisor:
         return Ending(
             exit_code=end.exit_code if isinstance(end, Exited) else end.failure.exit_code,
             causes=frozenset(trouble.kind for trouble in self.status.log.troubles),
+            out_of_memory=isinstance(end, Exited) and end.out_of_memory,
             ready_s=None if since_s is None else time.monotonic() - since_s,
             asked=self._stop.is_set(),
         )
 
     def _serve(self, run: Run) -> Exited | Broken:
         """Run the engine until it ends, trying another port when an automatic one is taken.
+
+        A restart takes the port and the key of the run before it, so that what the user gave to
+        other programs goes on to work.
 
         Returns:
             How it ended; nothing of it runs any more.
@@ -247,9 +257,11 @@ class Supervisor:
         for attempt in range(PORT_TRIES):
             if wanted or host != LOOPBACK:
                 check_port(wanted, host)
-            port = wanted or (self._preferred_port if attempt == 0 else free_port())
-            key = secrets.token_urlsafe(24)
+            if attempt > 0:  # whoever has the first port may have been asked with the first key
+                self._preferred_port, self._key = free_port(), secrets.token_urlsafe(24)
+            port, key = wanted or self._preferred_port, self._key
             urls = network_urls(host, port, lan_addresses()) if is_open(host) else ()
+            memory = MemoryWatch()
             process = self._launch(run, port, key)
             try:
                 self._apply(
@@ -264,7 +276,8 @@ class Supervisor:
                         dialect=run.dialect,
                     )
                 )
-                broken = self._watch(run, process, port, key)
+                broken = self._watch(run, process, port, key, memory)
+                out_of_memory = process.poll() == KILLED and memory.ran_out()
             finally:
                 process.stop()
                 process.close()
@@ -273,7 +286,7 @@ class Supervisor:
             last_try = bool(wanted) or attempt + 1 == PORT_TRIES
             if last_try or not self._port_was_taken():
                 break
-        return Exited(exit_code=process.poll(), tail=tuple(self._tail))
+        return Exited(exit_code=process.poll(), tail=tuple(self._tail), out_of_memory=out_of_memory)
 
     def _launch(self, run: Run, port: int, key: str) -> EngineProcess:
         """Start the process; from now on its lines count, and no others."""
@@ -315,7 +328,9 @@ class Supervisor:
             trouble.kind is TroubleKind.PORT_TAKEN for trouble in status.log.troubles
         )
 
-    def _watch(self, run: Run, process: EngineProcess, port: int, key: str) -> Broken | None:
+    def _watch(
+        self, run: Run, process: EngineProcess, port: int, key: str, memory: MemoryWatch
+    ) -> Broken | None:
         """Wait for health, then for the end of the process or the wish to stop it.
 
         Returns:
@@ -328,6 +343,7 @@ class Supervisor:
         progress = LoadProgress(process.pid, self.status.plan)
         while process.poll() is None and not self._stop.wait(self._pause_s()):
             self._post_lines()
+            memory.look()
             if (failure := run.helper_failure(self._tail)) is not None:
                 return Broken(failure=failure)
             status = self.status
@@ -402,12 +418,14 @@ class Supervisor:
 
 
 def _check_taken(request: LaunchRequest, build: str | None) -> None:
-    """Refuse what the engine would leave out in silence.
+    """Refuse what the engine would leave out in silence, and to open it where it is not safe.
 
     Raises:
         EngineError: It cannot do something that is asked.
     """
-    if why := refused(rules_of(request.engine, build), request):
+    rules = rules_of(request.engine, build)
+    stay_home(rules, request.host)
+    if why := refused(rules, request):
         raise EngineError(why, "Choose llama.cpp for it, or leave it out.")
 
 

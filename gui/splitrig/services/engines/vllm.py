@@ -13,8 +13,8 @@ from splitrig.core.gpu import GpuInfo, Vendor
 from splitrig.core.hf_model import HfModel
 from splitrig.core.ray import settled
 from splitrig.core.share import own_address
-from splitrig.core.vllm import ClusterKind, VllmOptions, options_from
-from splitrig.core.vllm_command import is_amd, serve_arguments, shown_environment
+from splitrig.core.vllm import VllmOptions, options_from
+from splitrig.core.vllm_command import check_extra, is_amd, serve_arguments, shown_environment
 from splitrig.core.vllm_layout import partition, refusal, stage_shares
 from splitrig.core.vllm_log import VllmLog, VllmWorker
 from splitrig.core.vllm_plan import kv_token_bytes
@@ -24,7 +24,7 @@ from splitrig.services.engines.probe import Cancelled, never
 from splitrig.services.engines.process import EngineProcess
 from splitrig.services.engines.ray_cluster import check_cluster
 from splitrig.services.engines.vllm_program import VllmProgram
-from splitrig.services.models.hf import read_hf_model
+from splitrig.services.models.hf import folder_name, read_hf_model
 
 _PREFIXES = {Vendor.NVIDIA: "CUDA", Vendor.AMD: "ROCm"}
 
@@ -88,12 +88,12 @@ class Vllm:
         if known is None:
             return ()
         options = _options(request, len(names or ()))
-        name = options.served_name or request.model.name
         arguments = serve_arguments(
             request.model,
             options,
+            extra=request.extra_arguments,
             port=port,
-            served_name=name,
+            served_name=folder_name(request.model),
             flags=known.flags,
             host=request.host,
         )
@@ -105,7 +105,7 @@ class Vllm:
 
         Raises:
             ModelFileError: The model is no Hugging Face folder, or it is damaged.
-            EngineError: It cannot run on these cards.
+            EngineError: It cannot run on these cards, or an extra argument is refused.
         """
         del on_lines
         names = order.names
@@ -118,13 +118,14 @@ class Vllm:
                 "vLLM cannot use cards of NVIDIA and AMD together.", "Leave one make out."
             )
         capabilities = self.program.capabilities(cancelled)
+        check_extra(order.request.extra_arguments, capabilities.flags)
         model = read_hf_model(order.request.model)
         options = _options(order.request, len(names))
         tp, pp = options.tp or 1, options.pp or 1
         if reason := refusal(model.config, tp, pp):
             raise EngineError(reason, "Choose another layout, or leave a card out.")
         cluster = options.cluster
-        if cluster is not None and cluster.kind is ClusterKind.RAY:
+        if cluster is not None:
             state = check_cluster(self.program, capabilities, cluster, tp * pp, cancelled)
             options = replace(options, cluster=settled(cluster, state))
         if pp > 1 and options.layers is None:
@@ -158,7 +159,7 @@ class VllmRun:
         self._options = request.vllm or VllmOptions()
         self.request = request
         self.device_names = names
-        self.served_model: str | None = self._options.served_name or model.name
+        self.served_model: str | None = model.name
         shown = shown if len(shown) == len(names) else names
         self._log = VllmLog(_workers(model, self._options, names, shown), self._options.tp or 1)
         self._lock = threading.Lock()
@@ -173,6 +174,7 @@ class VllmRun:
         arguments = serve_arguments(
             self.request.model,
             self._options,
+            extra=self.request.extra_arguments,
             port=port,
             served_name=self.served_model or "",
             flags=known.flags if known is not None else (),

@@ -52,7 +52,7 @@ def read_hf_model(path: Path) -> HfModel:
     Raises:
         ModelFileError: It is no such folder, or something in it is damaged.
     """
-    folder = _folder(path)
+    folder = model_folder(path)
     config = read_config(_json(folder / CONFIG, MOST_CONFIG_BYTES))
     files = _weight_files(folder)
     if not files:
@@ -61,7 +61,7 @@ def read_hf_model(path: Path) -> HfModel:
             "Download the model's .safetensors files into it.",
         )
     file_bytes = sum(file.stat().st_size for file in files)
-    name = _name(folder)
+    name = folder_name(folder)
     if files[0].suffix != ".safetensors":
         return model_from_size(folder, name, config, file_bytes)
     tensors: list[HfTensor] = []
@@ -72,8 +72,12 @@ def read_hf_model(path: Path) -> HfModel:
     return model_from_tensors(folder, name, config, tensors, file_bytes)
 
 
-def _folder(path: Path) -> Path:
-    """The folder with config.json."""
+def model_folder(path: Path) -> Path:
+    """The folder with config.json.
+
+    Raises:
+        ModelFileError: There is none.
+    """
     try:
         if path.is_file():
             raise ModelFileError(
@@ -109,7 +113,7 @@ def _snapshot(path: Path) -> Path | None:
     return found if _HASH.fullmatch(revision) and (found / CONFIG).is_file() else None
 
 
-def _name(folder: Path) -> str:
+def folder_name(folder: Path) -> str:
     """The model's name: the folder's, or the one in the Hugging Face cache."""
     if folder.parent.name == "snapshots" and (match := _HUB.fullmatch(folder.parent.parent.name)):
         return match["name"]

@@ -4,7 +4,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from splitrig.core.errors import ModelFileError
@@ -12,6 +11,7 @@ from splitrig.core.ollama import full_name
 from splitrig.core.ollama_model import (
     MOST_MANIFEST_BYTES,
     OllamaModel,
+    StoreListing,
     name_of,
     read_manifest,
     weights_of,
@@ -21,19 +21,6 @@ SYSTEM_STORES = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/mo
                  "/var/lib/ollama/models", "/var/snap/ollama/common/models")  # fmt: skip
 """Where services of the system keep theirs: the install script's, distributions', the snap."""
 MOST_MODELS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoreListing:
-    """The models of some stores.
-
-    Attributes:
-        models: By name, those of the first store first; a name that comes again is left out.
-        notes: Sentences on what could not be read.
-    """
-
-    models: tuple[OllamaModel, ...]
-    notes: tuple[str, ...] = ()
 
 
 def store_folders(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from splitrig.core.errors import StoreError
 from splitrig.core.settings import VERSION, Settings
+from splitrig.core.words import listed
 
 APP = "splitrig"
 BROKEN = ".broken"
@@ -34,6 +36,10 @@ def log_dir() -> Path:
     return Path(platformdirs.user_log_dir(APP, appauthor=False))
 
 
+_Flaw = tuple[tuple[int | str, ...], str]
+"""Where a wrong value stands, and what is wrong with it."""
+
+
 class _UnusableError(Exception):
     """The file is there and cannot be used; the words say why."""
 
@@ -41,35 +47,41 @@ class _UnusableError(Exception):
 class SettingsStore:
     """Reads and writes `settings.toml`.
 
-    A file that cannot be used is never overwritten: it is kept beside the new one as
+    A file that cannot be used, or not all of it, is never lost: it is kept beside the new one as
     `settings.toml.broken`.
+
+    Attributes:
+        problem: What of the file could not be used when it was last loaded; `None` for nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.path = (folder or config_dir()) / "settings.toml"
+        self.problem: StoreError | None = None
 
     def load(self) -> Settings:
         """The stored settings; the defaults when there are none yet.
 
-        Raises:
-            StoreError: The file cannot be read, is no TOML, has a wrong value or comes from a
-                newer version.
+        A wrong value is replaced by its default. So is the whole file where it cannot be read, is
+        no TOML or comes from a newer version. `problem` tells of it.
         """
+        self.problem = None
+        kept = f"the file is kept as {self.path.name}{BROKEN} as soon as something is saved."
         try:
-            return _settings_of(self._parsed())
+            settings, flaws = _settings_of(self._parsed())
         except FileNotFoundError:
             return Settings()
         except OSError as error:
-            raise StoreError(
+            self.problem = StoreError(
                 f"The settings in {self.path} could not be read: {error.strerror or error}.",
                 "The defaults are used; mend the file's permissions to get yours back.",
-            ) from error
+            )
+            return Settings()
         except _UnusableError as flaw:
-            raise StoreError(
-                f"{flaw}.",
-                f"The defaults are used; the file is kept as {self.path.name}{BROKEN} as soon as "
-                "something is saved.",
-            ) from flaw
+            self.problem = StoreError(f"{flaw}.", f"The defaults are used; {kept}")
+            return Settings()
+        if flaws:
+            self.problem = StoreError(_flaws_text(flaws), f"All others hold; {kept}")
+        return settings
 
     def save(self, settings: Settings) -> None:
         """Write the settings; the old file stays whole if that fails.
@@ -114,16 +126,20 @@ class SettingsStore:
     def _document(self) -> tomlkit.TOMLDocument:
         """The present file, so that its comments and unknown keys live on.
 
-        One that could not be loaded is moved aside first, and none that was moved before is lost.
+        One that could not be loaded as it is, is kept aside first; none that was before is lost.
         """
         try:
             document = self._parsed()
-            _settings_of(document)
+            _, flaws = _settings_of(document)
         except FileNotFoundError:
             return tomlkit.document()
         except _UnusableError:
             self.path.replace(self._aside())
             return tomlkit.document()
+        if flaws:
+            shutil.copy2(self.path, self._aside())
+        for place, _ in flaws:
+            _drop(document, place)
         return document
 
     def _aside(self) -> Path:
@@ -132,23 +148,42 @@ class SettingsStore:
         return next(path for path in map(self.path.with_name, names) if not path.exists())
 
 
-def _settings_of(document: tomlkit.TOMLDocument) -> Settings:
-    """The settings of a parsed file.
+def _settings_of(document: tomlkit.TOMLDocument) -> tuple[Settings, list[_Flaw]]:
+    """The settings of a parsed file, and the wrong values for which their defaults stand.
 
     Raises:
-        _UnusableError: It has a wrong value, or comes from a newer version.
+        _UnusableError: It comes from a newer version.
     """
+    values = document.unwrap()
+    flaws: list[_Flaw] = []
     try:
-        settings = Settings.model_validate(document.unwrap())
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise _UnusableError(f"The setting {key} has a wrong value: {first['msg']}") from error
+        # the last ones first, or those behind them in a list would move up
+        flaws = [(flaw["loc"], flaw["msg"]) for flaw in reversed(error.errors())]
+        for place, _ in flaws:
+            _drop(values, place)
+        settings = Settings.model_validate(values)
     if settings.version > VERSION:
         raise _UnusableError(
             f"The settings were written by a newer SplitRig (layout {settings.version})"
         )
-    return settings
+    return settings, flaws
+
+
+def _drop(values: Any, place: tuple[int | str, ...]) -> None:
+    """Take a value out of nested tables and lists, by the keys and numbers that lead to it."""
+    for part in place[:-1]:
+        values = values[part]
+    del values[place[-1]]
+
+
+def _flaws_text(flaws: list[_Flaw]) -> str:
+    """One sentence on what has a wrong value."""
+    keys = [".".join(map(str, place)) for place, _ in reversed(flaws)]
+    if len(flaws) > 1:
+        return f"The settings {listed(keys)} have wrong values; their defaults are used."
+    return f"The setting {keys[0]} has a wrong value ({flaws[0][1]}); its default is used."
 
 
 def _merge(table: Any, values: dict[str, Any]) -> None:

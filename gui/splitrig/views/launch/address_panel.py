@@ -48,18 +48,25 @@ class AddressPanel(Panel):
         row.addWidget(self.network)
         row.addStretch(1)
         self._row = row
-        self._narrow: bool | None = None
+        self._narrow = False
+        self._below: bool | None = None
         self.body.addLayout(row)
         self.set_narrow(narrow=False)
 
     def set_narrow(self, *, narrow: bool) -> None:
         """The words stand under the switch where there is no room beside it."""
-        if narrow == self._narrow:
-            return
         self._narrow = narrow
+        self._place_words()
+
+    def _place_words(self) -> None:
+        """A reason takes more room than there is beside the switch."""
+        below = self._narrow or bool(self._refusal)
+        if below == self._below:
+            return
+        self._below = below
         self._row.removeWidget(self._words)
         self.body.removeWidget(self._words)
-        if narrow:
+        if below:
             self.body.addWidget(self._words)
         else:
             self._row.insertWidget(self._row.count() - 1, self._words, 100)
@@ -79,9 +86,10 @@ class AddressPanel(Panel):
         self._port.setValue(port)
 
     def show_rules(self, rules: EngineRules) -> None:
-        """Close the network for an engine without a key."""
-        self._refusal = rules.no_network
+        """Close the network for an engine whose key does not guard all of it."""
+        self._refusal = f"{rules.no_network} {rules.network_way_out}".strip()
         self.network.setEnabled(not self._refusal)
+        self._place_words()
         self._port.setEnabled(rules.picks_cards)
         if self._refusal:
             self.network.setChecked(False)

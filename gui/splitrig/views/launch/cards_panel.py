@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from splitrig.core.engine_rules import EngineRules
 from splitrig.core.units import MISSING, gib_text
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.remote_part import RemotePart
@@ -37,10 +38,11 @@ class _CardRow(QWidget):
         row.addSpacing(-5)
         row.addWidget(self._unit)
 
-    def show_card(self, card: CardChoice) -> None:
+    def show_card(self, card: CardChoice, *, can_switch: bool) -> None:
+        self.switch.setVisible(can_switch)
         self._chip.set_number(card.number)
         self._name.setText(card.name)
-        set_role(self._name, "" if card.used else "muted")
+        set_role(self._name, "" if card.used or not can_switch else "muted")
         self._note.setText(card.reason or card.note)
         self._note.setToolTip(card.reason or card.note)
         set_role(self._note, "warning" if card.reason else "muted")
@@ -78,7 +80,9 @@ class CardsPanel(Panel):
         self.add_head(text_label(theme, "Cards", weight=600), self._hint)
         self._list = QVBoxLayout()
         self.body.addLayout(self._list)
-        self.body.addWidget(line())
+        self._picks = True
+        self._remote_line = line()
+        self.body.addWidget(self._remote_line)
         self.remote = RemotePart(theme)
         self.body.addWidget(self.remote)
 
@@ -98,8 +102,15 @@ class CardsPanel(Panel):
         if [row.card_id for row in self._rows] != [card.id for card in cards]:
             self._make_rows([card.id for card in cards])
         for row, card in zip(self._rows, cards, strict=True):
-            row.show_card(card)
-        self._hint.setText(f"{n_used} of {n_cards} take part" if n_cards else "no card found")
+            row.show_card(card, can_switch=self._picks)
+        parts = f"{n_used} of {n_cards} take part" if n_cards else "no card found"
+        self._hint.setText(parts if self._picks else "chosen where Ollama was started")
+
+    def show_rules(self, rules: EngineRules) -> None:
+        """Without switches where the engine has chosen its cards already."""
+        self._picks = rules.picks_cards
+        for part in (self._remote_line, self.remote):
+            part.setVisible(self._picks)
 
     def _make_rows(self, ids: Sequence[str]) -> None:
         for old in (*self._rows, *self._lines):

@@ -4,9 +4,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from splitrig.core.errors import SplitError
+from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
 from splitrig.core.plan import PlanDevice, PlanRequest, make_plan
 from splitrig.core.split import split_for_layers
+from splitrig.core.vllm import VllmCard, VllmOptions
+from splitrig.core.vllm_plan import make_vllm_plan
+
+
+def find_stage_range(
+    model: HfModel, cards: Sequence[VllmCard], options: VllmOptions, stage: int
+) -> tuple[int, int] | None:
+    """Fewest and most layers of a stage with which vLLM fits; the next one has the others.
+
+    Args:
+        model: The folder.
+        cards: In the order of the stages.
+        options: As the plan decided them, with `layers`.
+        stage: Number of the stage.
+    """
+    layers = options.layers or ()
+    pair = layers[stage] + layers[stage + 1]
+
+    def fits(left: int) -> bool:
+        moved = (*layers[:stage], left, pair - left, *layers[stage + 2 :])
+        return make_vllm_plan(model, cards, replace(options, layers=moved)).fits
+
+    places = [left for left in range(1, pair) if fits(left)]
+    return (places[0], places[-1]) if places else None
 
 
 def find_fit_range(

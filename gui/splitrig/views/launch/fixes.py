@@ -36,6 +36,7 @@ def ways_to_fit(
     request: PlanRequest,
     *,
     with_experts: bool = False,
+    with_split: bool = True,
 ) -> tuple[Fix, ...]:
     """All single changes after which every card has room; a new split may come along.
 
@@ -44,10 +45,13 @@ def ways_to_fit(
         devices: The cards that take part.
         request: What does not fit.
         with_experts: The engine can keep experts with the processor.
+        with_split: The engine takes a split.
     """
-    split = _mode_fix(model, devices, request) or _split_fix(model, devices, request)
+    split = None
+    if with_split:
+        split = _mode_fix(model, devices, request) or _split_fix(model, devices, request)
     # where a split alone is enough, the other ways are worth showing only if they keep the split
-    resplit = split is None
+    resplit = split is None and with_split
     found = [
         split,
         _cache_fix(model, devices, request, resplit=resplit),

@@ -1,8 +1,10 @@
 """Context, KV cache, requests, layers on the cards, flash attention; the rest folded away."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from PySide6.QtCore import QLocale, Qt, Signal, Slot
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -26,6 +28,7 @@ from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import Panel, pad_spin_box, text_label
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+NO_TYPE = "This llama-server has no KV cache of this type."
 LEAST_CTX = 256
 CTX_STEP = 1024
 MOST_CTX = 16_777_216
@@ -49,6 +52,7 @@ class KnobsPanel(Panel):
         self._theme = theme
         self._knobs = Knobs()
         self._model: Model | None = None
+        self._folder: HfModel | None = None
         self._silent = False
         self._rules = RULES[EngineKind.LLAMA_CPP]
         self._make_fields()
@@ -153,7 +157,7 @@ class KnobsPanel(Panel):
     def show_model(self, model: Model) -> None:
         """Limits follow the model; the context of another model starts at the default."""
         other = self._model is None or self._model.path != model.path
-        self._model = model
+        self._model, self._folder = model, None
         knobs = self._knobs
         if other:
             wanted = min(DEFAULT_CTX, model.n_ctx_train) if model.n_ctx_train else DEFAULT_CTX
@@ -167,7 +171,7 @@ class KnobsPanel(Panel):
 
     def show_folder(self, model: HfModel) -> None:
         """Limits follow a Hugging Face folder, whose layers all lie on the cards."""
-        self._model = None
+        self._model, self._folder = None, model
         config = model.config
         wanted = min(DEFAULT_CTX, config.n_ctx) if config.n_ctx else DEFAULT_CTX
         trained = f"The model was made for up to {config.n_ctx:,} tokens" if config.n_ctx else ""
@@ -177,22 +181,40 @@ class KnobsPanel(Panel):
         knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
         self.show_knobs(replace(knobs, n_gpu_layers=-1, n_ctx=wanted))
 
+    def show_served(self) -> None:
+        """Limits of a model of which only the name is known: none."""
+        self._model = self._folder = None
+        self._tips[Knob.CONTEXT] = ""
+        self.context.setToolTip("")
+        self.more.show_model(None)
+        knobs = replace(self._knobs, n_cpu_moe=0, draft=None, projector=None)
+        self.show_knobs(replace(knobs, n_gpu_layers=-1))
+
     def show_knobs(self, knobs: Knobs) -> None:
         """Set everything; emits nothing."""
-        n_layer = self._model.n_layer if self._model is not None else 0
+        n_slots = self._n_slots
         self._silent = True
         self._knobs = knobs
         self.context.setValue(knobs.n_ctx)
         self.keys.setCurrentText(knobs.cache_type_k)
         self.values.setCurrentText(knobs.cache_type_v)
         self.requests.setValue(knobs.n_parallel)
-        self.layers.setRange(0, n_layer + 1)
-        every = knobs.n_gpu_layers < 0 or knobs.n_gpu_layers > n_layer
-        self.layers.setValue(n_layer + 1 if every else knobs.n_gpu_layers)
+        # without a header nobody knows how many there are
+        self.layers.setEnabled(n_slots > 1 and Knob.LAYERS in self._rules.knobs)
+        self.layers.setRange(0, n_slots)
+        every = not 0 <= knobs.n_gpu_layers < n_slots
+        self.layers.setValue(n_slots if every else knobs.n_gpu_layers)
         self.flash.setChecked(knobs.flash_attention)
         self._silent = False
         self.more.show_knobs(knobs)
         self._refresh()
+
+    @property
+    def _n_slots(self) -> int:
+        """Layers that can lie on the cards; the output counts as one in GGUF files alone."""
+        if self._folder is not None:
+            return self._folder.config.n_layer
+        return self._model.n_layer + 1 if self._model is not None else 1
 
     def show_rules(self, rules: EngineRules) -> None:
         """Close what the engine does not take, with the reason; emits nothing."""
@@ -204,6 +226,15 @@ class KnobsPanel(Panel):
             widget.setAccessibleDescription(reason)
         self.more.show_rules(rules)
         self.show_knobs(self._allowed(self._knobs))
+
+    def show_cache_types(self, known: Collection[str]) -> None:
+        """Offer only these types of the KV cache; all of them where none is known."""
+        for items in map(QComboBox.model, (self.keys, self.values)):
+            assert isinstance(items, QStandardItemModel)  # noqa: S101 - a combo box's own
+            for index, name in enumerate(CACHE_TYPES):
+                lacks = bool(known) and name not in known
+                items.item(index).setEnabled(not lacks)
+                items.item(index).setToolTip(NO_TYPE if lacks else "")
 
     def _allowed(self, knobs: Knobs) -> Knobs:
         """What the engine would make of these: its own defaults where it takes no other value."""
@@ -235,8 +266,9 @@ class KnobsPanel(Panel):
 
     def _refresh(self) -> None:
         """Words beside the slider and the switch."""
-        n_layer = self._model.n_layer if self._model is not None else 0
-        text = on_cards_text(self._knobs.n_gpu_layers, n_layer)
+        text = on_cards_text(self._knobs.n_gpu_layers, self._n_slots - 1)
+        if self._folder is not None:
+            text = f"all {self._n_slots}"  # vLLM leaves none out
         self._on_cards.setText(text)
         self.layers.setAccessibleDescription(text)
         needs_flash = BY_NAME[self._knobs.cache_type_v].quantized

@@ -7,9 +7,11 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
+from splitrig.core.engine import EngineKind
+from splitrig.core.engine_rules import RULES, EngineRules
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
-from splitrig.core.ollama_model import OllamaModel
+from splitrig.core.ollama_model import OllamaModel, ServedListing, ServedModel, StoreListing
 from splitrig.core.units import size_text
 from splitrig.views.launch.engine_row import EngineRow
 from splitrig.views.launch.wording import file_text, folder_text, model_name, model_text
@@ -18,6 +20,8 @@ from splitrig.views.widgets.badge import Badge
 from splitrig.views.widgets.texts import ElidedLabel, IconButton, Panel, line, text_label
 
 TILE_PX = 40
+MOST_NOTES = 5
+NOTE_CHARS = 90
 
 
 class ModelTile(QWidget):
@@ -84,6 +88,8 @@ class ModelPanel(Panel):
     Signals:
         chosen: `Path` of the file or folder the user picked.
         stored_chosen: `OllamaModel` the user picked.
+        served_chosen: `ServedModel` the user picked, of an Ollama that runs.
+        list_wanted: Look for Ollama's models again; answer with `offer_stored`, `offer_served`.
 
     Attributes:
         engine: The engine that is to load it.
@@ -91,12 +97,16 @@ class ModelPanel(Panel):
 
     chosen = Signal(object)
     stored_chosen = Signal(object)
+    served_chosen = Signal(object)
+    list_wanted = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._recent: tuple[Path, ...] = ()
         self._demo: Path | None = None
-        self._stored: tuple[OllamaModel, ...] = ()
+        self._stored = StoreListing(())
+        self._served: ServedListing | None = None
+        self._rules = RULES[EngineKind.LLAMA_CPP]
         self._folder = Path.home()
         self.head = ModelHead(theme)
         self.change = IconButton(theme, "caret-down", "Choose")
@@ -136,9 +146,24 @@ class ModelPanel(Panel):
         self.head.show_text(model.name, folder_text(model), kind, tip=str(model.path))
         self.change.setText("Change")
 
-    def offer_stored(self, models: Sequence[OllamaModel]) -> None:
+    def show_served(self, model: ServedModel) -> None:
+        """Show a model of a running Ollama."""
+        self.head.show_text(model.name, model.facts, model.quantization or None)
+        self.change.setText("Change")
+
+    def show_rules(self, rules: EngineRules) -> None:
+        """Offer what the engine chosen loads: a running Ollama its own models only."""
+        self._rules = rules
+
+    def offer_stored(self, listing: StoreListing) -> None:
         """Ollama's models on this machine."""
-        self._stored = tuple(models)
+        before, self._stored = self._stored, listing
+        self._refresh(changed=listing != before)
+
+    def offer_served(self, listing: ServedListing) -> None:
+        """The models of the Ollama that runs."""
+        before, self._served = self._served, listing
+        self._refresh(changed=listing != before)
 
     def show_recent(self, recent: Sequence[Path]) -> None:
         """Files used before, the last one first."""
@@ -151,6 +176,10 @@ class ModelPanel(Panel):
     def fill_menu(self) -> QMenu:
         """Build the menu from what is known now."""
         self.menu.clear()
+        self.menu.setToolTipsVisible(True)
+        if not self._rules.picks_cards:
+            self._fill_served()
+            return self.menu
         self.menu.addAction("Choose a file…", self.open_dialog)
         self.menu.addAction("Choose a folder…", self.open_folder_dialog)
         recent = [path for path in self._recent if path != self._demo]
@@ -160,28 +189,58 @@ class ModelPanel(Panel):
             action = self.menu.addAction(file_text(path))
             action.setToolTip(str(path))
             action.setData(path)
-        if self._stored:
+        if self._stored.models or self._stored.notes:
             stored = self.menu.addMenu("Ollama's models")
-            for index, model in enumerate(self._stored):
+            stored.setToolTipsVisible(True)
+            for model in self._stored.models:
                 action = stored.addAction(f"{model.name}  ·  {size_text(model.n_bytes)}")
-                action.setData(index)
+                action.setData(model)
+            _add_notes(stored, self._stored.notes)
         if self._demo is not None:
             self.menu.addSeparator()
             action = self.menu.addAction("Demo model, SmolLM2 135M")
             action.setData(self._demo)
         return self.menu
 
+    def _fill_served(self) -> None:
+        """The models of the Ollama that runs, or why there are none."""
+        listing = self._served
+        if listing is None:
+            _add_notes(self.menu, ("Asking the running Ollama for its models …",))
+        elif listing.error is not None:
+            _add_notes(self.menu, (str(listing.error),))
+        else:
+            where = listing.url.partition("://")[2]
+            has = "" if listing.models else " has no model yet"
+            _add_notes(self.menu, (f"Ollama at {where}{has}",))
+            for model in listing.models:
+                size = size_text(model.n_bytes)
+                parts = filter(None, (model.name, size, model.quantization))
+                action = self.menu.addAction("  ·  ".join(parts))
+                action.setData(model)
+        self.menu.addSeparator()
+        self.menu.addAction("Ask again", self.open_menu)
+
+    def _refresh(self, *, changed: bool) -> None:
+        """Bring an open menu up to date, and leave one alone that is."""
+        if changed and self.menu.isVisible():
+            self.fill_menu()
+            self.menu.adjustSize()
+
     @Slot()
     def open_menu(self) -> None:
-        """Show the ways to another model."""
+        """Show the ways to another model; what Ollama has is looked for again meanwhile."""
+        self.list_wanted.emit()
         self.fill_menu().popup(self.change.mapToGlobal(self.change.rect().bottomLeft()))
 
     @Slot(object)
     def _on_action(self, action: QAction) -> None:
         if isinstance(action.data(), Path):
             self.chosen.emit(action.data())
-        elif isinstance(action.data(), int):
-            self.stored_chosen.emit(self._stored[action.data()])
+        elif isinstance(action.data(), OllamaModel):
+            self.stored_chosen.emit(action.data())
+        elif isinstance(action.data(), ServedModel):
+            self.served_chosen.emit(action.data())
 
     @Slot()
     def open_folder_dialog(self) -> None:
@@ -198,3 +257,14 @@ class ModelPanel(Panel):
         )
         if name:
             self.chosen.emit(Path(name))
+
+
+def _add_notes(menu: QMenu, notes: Sequence[str]) -> None:
+    """Sentences that cannot be chosen, the whole of them as a tip."""
+    for note in notes[:MOST_NOTES]:
+        short = note if len(note) <= NOTE_CHARS else f"{note[: NOTE_CHARS - 1]}…"
+        action = menu.addAction(short)
+        action.setToolTip(note)
+        action.setEnabled(False)
+    if len(notes) > MOST_NOTES:
+        menu.addAction(f"and {len(notes) - MOST_NOTES} more").setEnabled(False)

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from splitrig.core.companion import Projector
+from splitrig.core.engine import EngineKind
 from splitrig.core.engine_rules import FOLDED, EngineRules, Knob
 from splitrig.core.errors import SplitRigError
 from splitrig.core.experts import ALL, expert_bytes, expert_layers
@@ -15,6 +16,7 @@ from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.model import Model
 from splitrig.core.split_mode import LABELS, LAYER, MODES, SAYS, SplitChoice
 from splitrig.views.launch.planner import Knobs
+from splitrig.views.launch.vllm_part import VllmPart
 from splitrig.views.launch.wording import experts_text, folded_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.file_field import FileField
@@ -24,6 +26,7 @@ from splitrig.views.widgets.texts import ElidedLabel, IconButton, set_role, text
 DRAFT_WORDS = "a small model of the same family that guesses ahead; the model checks"
 PROJECTOR_WORDS = "lets the model see pictures, or hear"
 EXTRA_WORDS = "for llama-server, such as --alias mine; checked as you type"
+VLLM_EXTRA_WORDS = "for vLLM, such as --seed 7; checked as you type"
 
 
 class MoreKnobs(QWidget):
@@ -42,6 +45,7 @@ class MoreKnobs(QWidget):
         draft: The draft model.
         projector: The projector.
         extra: The extra arguments.
+        vllm: What only vLLM takes; hidden for the others.
     """
 
     changed = Signal()
@@ -54,6 +58,7 @@ class MoreKnobs(QWidget):
         self._model: Model | None = None
         self._knobs = Knobs()
         self._silent = False
+        self._for_vllm = False
         self._found: Path | None = None
         self._make_fields()
         self.fold = IconButton(theme, "caret-right", "More", kind="quiet", small=True)
@@ -96,6 +101,9 @@ class MoreKnobs(QWidget):
         self.offer.setProperty("small", "true")
         self.offer.clicked.connect(self._on_offer)
         self.offer.hide()
+        self.vllm = VllmPart(theme)
+        self.vllm.changed.connect(self._on_changed)
+        self.vllm.hide()
         self.extra = QLineEdit()
         self.extra.setFont(theme.font("note", mono=True))
         self.extra.setFixedHeight(32)
@@ -111,12 +119,15 @@ class MoreKnobs(QWidget):
         column = QVBoxLayout(self._inside)
         column.setContentsMargins(0, 0, 0, 2)
         column.setSpacing(14)
-        modes = QVBoxLayout()
+        column.addWidget(self.vllm)
+        self._modes_box = QWidget()
+        modes = QVBoxLayout(self._modes_box)
+        modes.setContentsMargins(0, 0, 0, 0)
         modes.setSpacing(4)
         modes.addWidget(text_label(theme, "Split mode", "note", role="muted"))
         modes.addWidget(self.modes, 0, Qt.AlignmentFlag.AlignLeft)
         modes.addWidget(self._mode_words)
-        column.addLayout(modes)
+        column.addWidget(self._modes_box)
         self._experts_box = QWidget()
         experts = QVBoxLayout(self._experts_box)
         experts.setContentsMargins(0, 0, 0, 0)
@@ -158,6 +169,7 @@ class MoreKnobs(QWidget):
             draft=self._knobs.draft,
             projector=self._knobs.projector,
             extra_line=self.extra.text(),
+            vllm=self.vllm.knobs,
         )
 
     def show_model(self, model: Model | None) -> None:
@@ -182,11 +194,15 @@ class MoreKnobs(QWidget):
         self.projector.show_file(knobs.projector.path if knobs.projector is not None else None)
         if self.extra.text() != knobs.extra_line:
             self.extra.setText(knobs.extra_line)
+        self.vllm.show_knobs(knobs.vllm)
         self._silent = False
         self._show_head()
 
     def show_rules(self, rules: EngineRules) -> None:
         """Close what the engine does not take, with the reason."""
+        self._for_vllm = rules.kind is EngineKind.VLLM
+        self.vllm.setVisible(self._for_vllm)
+        self._modes_box.setVisible(bool(rules.split_modes))
         self.modes.setEnabled(Knob.SPLIT_MODE in rules.knobs)
         self.experts.setEnabled(Knob.EXPERTS in rules.knobs)
         self.experts.setToolTip(rules.refusal(Knob.EXPERTS))
@@ -196,7 +212,7 @@ class MoreKnobs(QWidget):
         refusal = rules.refusal(Knob.EXTRA)
         self.extra.setEnabled(not refusal)
         self.extra.setToolTip(refusal)
-        self._extra_words.setText(refusal or EXTRA_WORDS)
+        self._extra_words.setText(refusal or self._about_extra)
         set_role(self._extra_words, "muted")
         nothing = not FOLDED & rules.knobs
         self.fold.setEnabled(not nothing)
@@ -204,6 +220,10 @@ class MoreKnobs(QWidget):
         if nothing:
             self.fold.setChecked(False)
         self._show_offer()
+
+    @property
+    def _about_extra(self) -> str:
+        return VLLM_EXTRA_WORDS if self._for_vllm else EXTRA_WORDS
 
     def show_choices(self, choices: Sequence[SplitChoice]) -> None:
         """Offer these split modes; one that cannot be chosen says why."""
@@ -224,7 +244,7 @@ class MoreKnobs(QWidget):
         if not self.extra.isEnabled():
             return
         set_role(self.extra, "true" if checked.refused else "false", "invalid")
-        words, role = EXTRA_WORDS, "muted"
+        words, role = self._about_extra, "muted"
         if checked.refused:
             words, role = str(checked.refused[0]), "danger"
         elif checked.warnings:
@@ -316,7 +336,7 @@ class MoreKnobs(QWidget):
             text = experts_text(n_experts, n_layer, expert_bytes(self._model, n_experts))
             self._experts_words.setText(text)
             self.experts.setAccessibleDescription(text)
-        summary = "" if self.fold.isChecked() else folded_text(self._knobs)
+        summary = "" if self.fold.isChecked() else folded_text(self._knobs, vllm=self._for_vllm)
         self._summary.setText(summary)
         self._summary.setToolTip(summary)
         unusual = self._knobs.split_mode != LAYER or summary

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from splitrig.core.config_files import ConfigFile
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_words import model_stem
+from splitrig.core.engine_words import named
 from splitrig.core.environment import Replaced
 from splitrig.core.errors import SplitRigError
 from splitrig.core.footprint import Backend
@@ -19,6 +19,7 @@ from splitrig.core.gpu import Note, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.history import History
 from splitrig.core.model import Model
+from splitrig.core.ollama_model import ServedModel
 from splitrig.core.plan import Plan
 from splitrig.core.server_options import Options
 from splitrig.views.launch.editor import Editor
@@ -54,6 +55,7 @@ class LaunchPage(QWidget):
         model_chosen: `Path` of a file or folder the user picked or dropped; answer with
             `show_model`, `show_folder` or `show_model_error`.
         stored_chosen: `OllamaModel` the user picked; answered in the same way.
+        served_chosen: `ServedModel` the user picked; there is nothing to read.
         start_requested: `LaunchRequest, Plan`.
         stop_requested: The user wants the engine gone.
         chat_requested: The user wants to talk to the running engine.
@@ -71,6 +73,7 @@ class LaunchPage(QWidget):
 
     model_chosen = Signal(object)
     stored_chosen = Signal(object)
+    served_chosen = Signal(object)
     start_requested = Signal(object, object)
     stop_requested = Signal()
     chat_requested = Signal()
@@ -103,6 +106,7 @@ class LaunchPage(QWidget):
         self._users: dict[str, str] = {}
         self._lent: dict[str, str] = {}
         self._lost: tuple[str, ...] = ()
+        self._lacking: tuple[str, ...] = ()
         self._ready_since_s: dict[int, float] = {}
         self._pressed_s = -TWICE_S
         self.setAcceptDrops(True)
@@ -161,6 +165,7 @@ class LaunchPage(QWidget):
         self._control.planned.connect(self._show_start)
         self.editor.model.chosen.connect(self.model_chosen)
         self.editor.model.stored_chosen.connect(self.stored_chosen)
+        self.editor.model.served_chosen.connect(self.show_served)
         self.editor.model.engine.chosen.connect(self._on_engine)
         self.editor.model.engine.builds_wanted.connect(self.builds_requested)
         self.notice.action_triggered.connect(self._on_fallback)
@@ -212,6 +217,17 @@ class LaunchPage(QWidget):
         self._control.replan()
 
     @Slot(object)
+    def show_served(self, model: ServedModel) -> None:
+        """Show a model of a running Ollama, of which only that is known which it tells."""
+        self.planner.use_served(model)
+        self.notice.hide()
+        self.editor.model.show_served(model)
+        self.editor.knobs.show_served()
+        self._control.use_knobs()
+        self._control.replan()
+        self.served_chosen.emit(model)
+
+    @Slot(object)
     def show_model_error(self, error: SplitRigError) -> None:
         """Say why a file cannot be used; what was chosen before stays."""
         self.notice.show_notice("danger", error.message, error.hint, details=error.details)
@@ -239,8 +255,10 @@ class LaunchPage(QWidget):
         if kind is not self.planner.engine:
             return
         self.planner.engine_build, self.planner.engine_error = build, error
-        self.planner.options = options or Options()
-        self.editor.model.engine.show_engine(kind, build, error, self._lost)
+        if (options or Options()) != self.planner.options:
+            self._lacking = self.planner.use_options(options or Options())
+        lost = tuple(dict.fromkeys(self._lost + self._lacking))
+        self.editor.model.engine.show_engine(kind, build, error, lost)
         self._show_rules()
         self._control.replan()
 
@@ -253,7 +271,8 @@ class LaunchPage(QWidget):
         rules = self.planner.rules
         self.editor.knobs.show_rules(rules)
         self._control.use_knobs()
-        self.editor.cards.setEnabled(rules.picks_cards)
+        self.editor.model.show_rules(rules)
+        self.editor.cards.show_rules(rules)
         self.editor.split.show_rules(rules)
         self.editor.address.show_rules(rules)
 
@@ -310,7 +329,7 @@ class LaunchPage(QWidget):
             details = "\n".join(failure.log_tail)
             action = failure.fallback.label if failure.fallback is not None else ""
             alone = all(engine.slot == status.slot for engine in self._engines)
-            whose = "" if alone else f"Engine {status.slot} ({model_stem(status)}): "
+            whose = "" if alone else f"{named(status)}: "
             self.notice.show_notice(
                 "danger",
                 f"{whose}{failure.message}",
@@ -402,7 +421,7 @@ class LaunchPage(QWidget):
         if kind is self.planner.engine:
             self.look_again()
             return
-        self._lost = self.planner.choose_engine(kind)
+        self._lost, self._lacking = self.planner.choose_engine(kind), ()
         self.editor.model.engine.show_engine(kind, lost=self._lost)
         self._show_rules()
         self._control.replan()
@@ -439,6 +458,8 @@ class LaunchPage(QWidget):
     def _foot_words(self) -> str:
         if self._status.phase.active:
             return "The settings are locked while the engine starts."
+        if self.planner.served is not None and not self.planner.has_model:
+            return f"Only the running Ollama knows {self.planner.served.name}; choose a model."
         if not self.planner.has_model:
             return "Choose a model first."
         if self.planner.obstacle:

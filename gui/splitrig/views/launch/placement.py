@@ -2,8 +2,16 @@
 
 from dataclasses import dataclass
 
+from splitrig.core.attached import is_attached, is_unloaded
 from splitrig.core.engine import Buffers, EngineStatus
-from splitrig.core.engine_machine import HOST, LOG_STEP_BYTES, allowed_bytes, is_shared
+from splitrig.core.engine_machine import (
+    HOST,
+    LOG_STEP_BYTES,
+    allowed_bytes,
+    divides_by_itself,
+    is_shared,
+)
+from splitrig.core.ollama import divided_by_itself
 from splitrig.core.plan import DevicePlan
 from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, MIB, MISSING, number_text, size_text
@@ -11,6 +19,7 @@ from splitrig.views.launch.wording import layers_text
 from splitrig.views.theme import KIND_NAMES, Kind
 
 NOT_REPORTED = "not reported"
+UNLOADED = "Ollama has let go of the model; the next question loads it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +77,12 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
     if status.plan is None:
         return ()
     cards = []
+    by_itself = divides_by_itself(status)  # then what was planned are shares by free memory
     for index, device in enumerate(status.plan.devices):
         name = status.device_names[index] if index < len(status.device_names) else device.name
         actual = status.actual.get(name, Buffers())
         loaded = status.layers.get(name)
-        drifted = loaded is not None and loaded != device.n_layers
+        drifted = loaded is not None and loaded != device.n_layers and not by_itself
         cards.append(
             PlacedCard(
                 id=device.id,
@@ -83,7 +93,7 @@ def placed_cards(status: EngineStatus) -> tuple[PlacedCard, ...]:
                 rows=_rows(
                     device,
                     actual,
-                    exact=not is_shared(status.actual),
+                    exact=not is_shared(status.actual) and not by_itself,
                     tolerance=status.plan.tolerance,
                 ),
             )
@@ -150,6 +160,10 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
     """As planned or not, with a title and a sentence."""
     if is_shared(status.actual):
         return True, "Loaded, divided within the layers", NOT_TOLD
+    if is_unloaded(status):
+        return False, "Not loaded any more", UNLOADED
+    if divides_by_itself(status) and status.build is not None:
+        return True, "Loaded, divided by Ollama", divided_by_itself(status.build)
     if (placed := status.log.placed) is not None:
         on_cards = placed.on_cards_bytes >= placed.total_bytes
         where = (
@@ -158,6 +172,8 @@ def placed_verdict(status: EngineStatus) -> tuple[bool, str, str]:
             else (f"{size_text(placed.on_cards_bytes)} of it on the cards, the rest in RAM")
         )
         return on_cards, "Loaded by Ollama", f"{size_text(placed.total_bytes)}, {where}."
+    if is_attached(status):
+        return True, "Loaded by Ollama", "It tells of no memory for it."
     cards = placed_cards(status)
     drifted = [card for card in cards if card.drifted or any(row.drifted for row in card.rows)]
     if status.mismatches or drifted:

@@ -8,18 +8,25 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from splitrig.core.advice import advise
 from splitrig.core.config_files import ConfigFile, config_notes
 from splitrig.core.engine import LaunchRequest
-from splitrig.core.engine_rules import Knob
+from splitrig.core.engine_rules import Knob, Ratio
 from splitrig.core.environment import Replaced, environment_note
-from splitrig.core.errors import SplitError, SplitRigError
-from splitrig.core.gpu import Note, Rig
+from splitrig.core.errors import DevicesUnknownError, SplitError, SplitRigError
+from splitrig.core.gpu import Note, Rig, Severity
 from splitrig.core.plan import Plan
 from splitrig.core.units import MIB
+from splitrig.core.vllm_layout import Layout
 from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.fixes import Fix, ways_to_fit
 from splitrig.views.launch.planner import Knobs, Planner
 from splitrig.views.launch.ray_control import RayControl
 from splitrig.views.launch.remote_control import RemoteControl
-from splitrig.views.launch.wording import handle_text, more_remarks, remarks, vllm_remarks
+from splitrig.views.launch.wording import (
+    extra_remarks,
+    handle_text,
+    more_remarks,
+    remarks,
+    vllm_remarks,
+)
 
 SETTLE_MS = 80
 """Ways out, advice and the command follow when the handle rests; bars and numbers at once."""
@@ -77,6 +84,7 @@ class PlanControl(QObject):
         editor.split.auto_wanted.connect(self._on_auto)
         editor.split.even_wanted.connect(self._on_even)
         editor.split.handle_changed.connect(self._on_handle)
+        editor.split.layout_wanted.connect(self._on_layout)
         editor.knobs.changed.connect(self._on_knobs)
         editor.address.changed.connect(self._on_address)
         editor.plan.fix_chosen.connect(self._on_fix)
@@ -127,6 +135,11 @@ class PlanControl(QObject):
         self._planner.set_even()
         self.replan()
 
+    @Slot(object)
+    def _on_layout(self, layout: Layout | None) -> None:
+        self._planner.vllm.wanted = layout
+        self.replan()
+
     @Slot()
     def _on_handle(self) -> None:
         self._show_fit()
@@ -174,17 +187,13 @@ class PlanControl(QObject):
         self.ray.refresh()
         self.remote.refresh()
         self._editor.split.show_mode(planner.knobs.split_mode)
+        self._editor.knobs.show_cache_types(planner.options.cache_types)
         self._editor.knobs.more.show_choices(planner.split_choices)
         self._editor.knobs.more.show_checked(planner.extra)
         self._editor.split.show_cards(used)
-        self._editor.split.show_split(planner.shares, planner.n_slots, auto=planner.auto)
         self._editor.show_choices(cards, has_model=planner.has_model)
         self.plan = planner.plan()
-        if planner.vllm_plan is not None:
-            layout = planner.vllm_plan.layout
-            layers = [card.n_layer for card in planner.vllm_plan.cards]
-            within = layout.tp > 1 and layout.pp == 1
-            self._editor.split.show_layout(layout.words, layers, within=within)
+        self._show_split()
         if self.plan is not None:
             numbers = {card.id: card.number for card in cards}
             speed = planner.speed(self.plan)
@@ -197,9 +206,22 @@ class PlanControl(QObject):
         self.planned.emit()
         self._settle.start()
 
+    def _show_split(self) -> None:
+        """The shares, and what vLLM makes of them."""
+        planner, panel = self._planner, self._editor.split
+        picked, made = planner.vllm.layout, planner.vllm_plan
+        equal = picked is not None and picked.pp == 1
+        panel.show_split(planner.shares, planner.n_slots, auto=planner.auto, equal=equal)
+        taken = made.layout if made is not None else None
+        panel.layouts.show_layouts(planner.vllm.layouts, picked, taken)
+        if made is not None:
+            panel.show_layout(made.layout, [card.n_layer for card in made.cards])
+
     def _show_fit(self) -> None:
         """Ask where the current handle may stand; free while only that handle moves."""
-        counts = self._planner.vllm_plan is None  # another arithmetic, and no such range
+        made = self._planner.vllm_plan
+        # with tensor parallel alone there is no handle to move without another layout
+        counts = made is None or made.layout.pp > 1
         if counts and self.plan is not None and len(self.plan.devices) > 1:
             bar = self._editor.split.bar
             bar.show_fit(self._planner.fit_range(bar.current_handle))
@@ -211,14 +233,30 @@ class PlanControl(QObject):
         if plan is not None and self._planner.vllm_plan is not None:
             self._editor.plan.show_fixes(())
             remarked = self._planner.ray.notes() + vllm_remarks(self._planner.vllm_plan)
-            self._editor.plan.show_notes([*remarked, *self._inherited()])
+            remarked += extra_remarks(self._planner.extra)
+            # a plan for vLLM always has something to say, and only the first two stand open
+            told = [*self._inherited(), *remarked]
+            told.sort(key=lambda note: note.severity is Severity.INFO)
+            self._editor.plan.show_notes(told)
+            self._show_command()
+        if plan is not None and self._planner.served is not None:
+            self._editor.plan.show_fixes(())
+            self._editor.plan.show_notes(self._inherited())
             self._show_command()
         if plan is None or model is None:
             return
         request = self._planner.plan_request()
         knobs, devices = self._planner.knobs, self._planner.devices
-        experts = Knob.EXPERTS in self._planner.rules.knobs
-        ways = () if plan.fits else ways_to_fit(model, devices, request, with_experts=experts)
+        rules = self._planner.rules
+        ways: tuple[Fix, ...] = ()
+        if not plan.fits:
+            ways = ways_to_fit(
+                model,
+                devices,
+                request,
+                with_experts=Knob.EXPERTS in rules.knobs,
+                with_split=rules.ratio is not Ratio.NONE,
+            )
         self._editor.plan.show_fixes(ways)
         notes = [
             note
@@ -246,6 +284,7 @@ class PlanControl(QObject):
             return
         try:
             self._editor.plan.show_command(self._command_for(request))
+        except DevicesUnknownError as error:
+            self._editor.plan.show_no_command(str(error))
         except SplitRigError as error:
-            self._editor.plan.show_command(())
-            self._editor.words.setText(str(error))
+            self._editor.plan.show_no_command(str(error), role="danger")

@@ -185,6 +185,8 @@ class PlanPanel(Panel):
         self._fix_hint = text_label(theme, "least loss first", "note", role="muted")
         self.command = CommandView(theme)
         self._command_hint = text_label(theme, "", "note", role="muted")
+        self.no_command = text_label(theme, "", "note", role="muted")
+        self.no_command.setWordWrap(True)
         self._command_box = QWidget()
         self._fix_box = QWidget()
         content = QWidget()
@@ -196,7 +198,9 @@ class PlanPanel(Panel):
         self._add_section(self._fix_box, self._fix_title, self._fix_hint, self.fixes)
         self._content.addWidget(self.notes)
         title = text_label(theme, "Command", weight=600)
-        self._add_section(self._command_box, title, self._command_hint, self.command)
+        self._add_section(
+            self._command_box, title, self._command_hint, self.command, self.no_command
+        )
         self._content.addStretch(1)
         self.body.setContentsMargins(0, 12, 0, 0)
         head = QHBoxLayout()
@@ -205,7 +209,7 @@ class PlanPanel(Panel):
         self.body.addLayout(head)
         self.body.addWidget(ScrollColumn(content), 1)
 
-    def _add_section(self, box: QWidget, title: QWidget, hint: QWidget, inside: QWidget) -> None:
+    def _add_section(self, box: QWidget, title: QWidget, hint: QWidget, *inside: QWidget) -> None:
         layout = QVBoxLayout(box)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(8)
@@ -214,7 +218,8 @@ class PlanPanel(Panel):
         row.addStretch(1)
         row.addWidget(hint)
         layout.addLayout(row)
-        layout.addWidget(inside)
+        for widget in inside:
+            layout.addWidget(widget)
         self._content.addWidget(box)
 
     def show_plan(
@@ -251,4 +256,17 @@ class PlanPanel(Panel):
     def show_command(self, command: Sequence[str]) -> None:
         """Show what would be run; nothing hides the section."""
         self._command_box.setVisible(bool(command))
+        self._command_hint.show()
+        self.command.show()
         self.command.set_command(command)
+        self.no_command.hide()
+
+    def show_no_command(self, why: str, *, role: str = "muted") -> None:
+        """Say in the command's place why there is none."""
+        self.command.set_command(())
+        self.command.hide()
+        self._command_hint.hide()
+        self.no_command.setText(why)
+        set_role(self.no_command, role)
+        self.no_command.show()
+        self._command_box.show()

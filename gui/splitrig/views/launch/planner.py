@@ -2,26 +2,31 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import (
     FOLDED,
     EngineRules,
+    Ratio,
+    divided_by_engine,
     lost_on_switch,
     reads,
     rules_of,
     why_not_here,
 )
-from splitrig.core.errors import EngineError, SplitError, SplitRigError
+from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments, check_line
 from splitrig.core.footprint import Backend
 from splitrig.core.gpu import GpuInfo, GpuSample, Rig
 from splitrig.core.hf_model import HfModel
 from splitrig.core.link import Link, missing_lanes, telling_link
+from splitrig.core.llama_arguments import rules_with, unsupported
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
+from splitrig.core.ollama_model import ServedModel
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, card_devices, make_plan
 from splitrig.core.ray import is_far
 from splitrig.core.server_options import Options
@@ -29,13 +34,14 @@ from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import counts_for_split
 from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
-from splitrig.core.vllm import VllmCard, VllmOptions, VllmPlan
-from splitrig.core.vllm_plan import make_vllm_plan
+from splitrig.core.vllm import VllmOptions, VllmPlan
+from splitrig.core.vllm_command import check_vllm_line
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
-from splitrig.views.launch.shares import Shares
+from splitrig.views.launch.shares import Shares, by_free_memory
+from splitrig.views.launch.vllm_choice import VllmChoice, VllmKnobs
 
 DEFAULT_CTX = 4096
 
@@ -56,6 +62,7 @@ class Knobs:
         draft: A small model that guesses ahead.
         projector: What lets the model see.
         extra_line: Arguments for the engine, as they were typed.
+        vllm: What only vLLM takes; other engines leave it as it is.
     """
 
     n_ctx: int = DEFAULT_CTX
@@ -69,6 +76,7 @@ class Knobs:
     draft: Model | None = None
     projector: Projector | None = None
     extra_line: str = ""
+    vllm: VllmKnobs = field(default_factory=VllmKnobs)
 
 
 class Planner:
@@ -79,7 +87,8 @@ class Planner:
         model: The GGUF file that is to be loaded.
         model_name: What Ollama calls it, if it is one of its models.
         folder: The Hugging Face folder that is to be loaded instead.
-        vllm_plan: The plan for that folder, as far as there is one.
+        served: The model of a running Ollama that is to be loaded instead; only its name is known.
+        vllm: How vLLM is to lay that folder on the cards, and its plan.
         knobs: The settings below the split.
         port: Wanted TCP port; 0 for a free one.
         host: Address to listen on.
@@ -96,8 +105,8 @@ class Planner:
         self.model: Model | None = None
         self.model_name = ""
         self.folder: HfModel | None = None
-        self.vllm_plan: VllmPlan | None = None
-        self._refusal = ""
+        self.served: ServedModel | None = None
+        self.vllm = VllmChoice()
         self.knobs = Knobs()
         self.port, self.host = 0, LOOPBACK
         self.engine = EngineKind.LLAMA_CPP
@@ -228,13 +237,19 @@ class Planner:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Share per used card."""
+        """Share per used card; by free memory where the engine takes none."""
+        if not self._takes_split:
+            return by_free_memory(self.devices)
         return self._shares.values
+
+    @property
+    def _takes_split(self) -> bool:
+        return self.rules.ratio is not Ratio.NONE
 
     @property
     def auto(self) -> bool:
         """The split follows free memory."""
-        return self._shares.auto
+        return self._shares.auto or not self._takes_split
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -266,7 +281,7 @@ class Planner:
         """The knobs as core wants them."""
         knobs = self.knobs
         return PlanRequest(
-            split=self.shares or None,
+            split=(self.shares or None) if self._takes_split else None,
             n_ctx=knobs.n_ctx,
             n_gpu_layers=knobs.n_gpu_layers,
             cache_type_k=knobs.cache_type_k,
@@ -281,38 +296,47 @@ class Planner:
 
     def plan(self) -> Plan | None:
         """Where everything goes; `None` without a model or a card."""
-        self.vllm_plan, self._refusal = None, ""
+        ours = self.folder if self.engine is EngineKind.VLLM else None
+        self.vllm.look(ours, len(self.devices))
         if self.folder is not None:
             return self._plan_folder(self.folder) if self.devices else None
-        if self.model is not None and not self.rules.picks_cards:
+        if self.has_model and not self.rules.picks_cards:
             return unplanned()
         if self.model is None or not self.devices:
             return None
-        return make_plan(self.model, self.devices, self.plan_request())
+        plan = make_plan(self.model, self.devices, self.plan_request())
+        return divided_by_engine(plan, self.rules)
 
     def launch_request(self) -> LaunchRequest | None:
         """What Start would ask for."""
         if self.folder is not None:
             return self._folder_request(self.folder)
         cards = self.used_cards if self.rules.picks_cards else ()
-        if self.model is None or (self.rules.picks_cards and not cards):
+        path, name = self._named_model()
+        if path is None or (self.rules.picks_cards and not cards):
             return None
         try:
             names, rpc = self._names_and_servers(cards)
         except EngineError:
             return None  # `obstacle` says why
         return LaunchRequest(
-            model=self.model.path,
+            model=path,
             gpu_ids=tuple(card.id for card in cards),
             devices=names,
             rpc=rpc,
             plan=self.plan_request(),
             engine=self.engine,
-            model_name=self.model_name,
+            model_name=name,
             port=self.port,
             host=self.host,
             extra_arguments=self.extra.arguments,
         )
+
+    def _named_model(self) -> tuple[Path | None, str]:
+        """The file, and what Ollama calls it; the name stands for a file that is not known."""
+        if self.served is not None and self.has_model:
+            return Path(self.served.name), self.served.name
+        return (self.model.path if self.model is not None else None), self.model_name
 
     def _names_and_servers(
         self, cards: Sequence[CardChoice]
@@ -349,6 +373,8 @@ class Planner:
     @property
     def extra(self) -> CheckedArguments:
         """The extra arguments with what is to be said of them."""
+        if self.engine is EngineKind.VLLM:
+            return check_vllm_line(self.knobs.extra_line, self.options.by_name)
         windows = sys.platform == "win32"
         return check_line(self.knobs.extra_line, self.options, windows=windows)
 
@@ -363,8 +389,9 @@ class Planner:
 
     @property
     def rules(self) -> EngineRules:
-        """What the engine chosen can do."""
-        return rules_of(self.engine, self.engine_build)
+        """What the engine chosen can do; of llama.cpp, what the very binary can."""
+        rules = rules_of(self.engine, self.engine_build)
+        return rules_with(rules, self.options) if self.engine is EngineKind.LLAMA_CPP else rules
 
     @property
     def obstacle(self) -> str:
@@ -382,7 +409,7 @@ class Planner:
             stored = bool(self.model_name)
             wrong = reads(rules, self.model.path, is_folder=False, in_store=stored)
         error = self.engine_error.message if self.engine_error is not None else ""
-        wrong = wrong or error or self._refusal or self._remote_obstacle
+        wrong = wrong or error or self.vllm.refusal or self._remote_obstacle
         return wrong or self._unfit_knob()
 
     def _unfit_knob(self) -> str:
@@ -390,7 +417,10 @@ class Planner:
         chosen = [c for c in self.split_choices if c.mode == self.knobs.split_mode]
         if self.used_cards and chosen and chosen[0].reason:
             return chosen[0].reason
-        return str(self.extra.refused[0]) if self.extra.refused else ""
+        extra = self.extra
+        if extra.refused:
+            return str(extra.refused[0])
+        return unsupported(self.plan_request(), self.options, extra) if self.devices else ""
 
     def choose_engine(self, kind: EngineKind) -> tuple[str, ...]:
         """Load with another engine from now on; what it saw of the cards is not known yet.
@@ -403,6 +433,19 @@ class Planner:
         self.options = Options()
         self.set_device_names({})
         self.set_blocked({})
+        return self._lost_since(before)
+
+    def use_options(self, options: Options) -> tuple[str, ...]:
+        """The engine's command line takes these.
+
+        Returns:
+            Sentences on settings made before that it does not take.
+        """
+        before = self.rules
+        self.options = options
+        return self._lost_since(before)
+
+    def _lost_since(self, before: EngineRules) -> tuple[str, ...]:
         start = Knobs()
         used = {k for k in FOLDED if getattr(self.knobs, k) != getattr(start, k)}
         several = len(self.used_cards) > 1
@@ -416,46 +459,51 @@ class Planner:
 
     @property
     def has_model(self) -> bool:
-        """A file or a folder is chosen."""
-        return self.model is not None or self.folder is not None
+        """A file or a folder is chosen, or a model that the engine chosen has by that name."""
+        by_name = self.served is not None and not self.rules.picks_cards
+        return self.model is not None or self.folder is not None or by_name
 
     def use_model(self, model: Model, name: str = "") -> None:
         """Load this file, which Ollama may have a name for."""
-        self.model, self.model_name, self.folder = model, name, None
+        self.model, self.model_name, self.folder, self.served = model, name, None, None
 
     def use_folder(self, model: HfModel) -> None:
         """Load this Hugging Face folder."""
-        self.model, self.model_name, self.folder = None, "", model
+        self.model, self.model_name, self.folder, self.served = None, "", model, None
+
+    def use_served(self, model: ServedModel) -> None:
+        """Load this model of a running Ollama."""
+        self.model, self.model_name, self.folder, self.served = None, "", None, model
 
     def vllm_options(self) -> VllmOptions:
-        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it."""
+        """The knobs as vLLM takes them: a split of the user's own makes a pipeline of it.
+
+        Unless another layout was picked.
+        """
         cards = len(self.devices)
-        pipeline = not self.auto and cards > 1
+        tp, pp = self.vllm.sizes(cards, own_split=not self.auto)
+        knobs = self.knobs.vllm
         return VllmOptions(
-            tp=1 if pipeline else None,
-            pp=cards if pipeline else None,
-            split=self.shares if pipeline else None,
+            tp=tp,
+            pp=pp,
+            split=self.shares if not self.auto and cards > 1 else None,
             n_ctx=self.knobs.n_ctx,
             max_num_seqs=self.knobs.n_parallel if self.knobs.n_parallel > 1 else None,
+            dtype=knobs.dtype,
+            kv_dtype=knobs.kv_dtype,
+            fraction=knobs.fraction,
+            eager=knobs.eager,
             cluster=self.ray.joined(cards),
         )
 
     def _plan_folder(self, model: HfModel) -> Plan | None:
-        cards = [
-            VllmCard(
-                name=device.name,
-                id=device.id,
-                free_bytes=device.free_bytes,
-                total_bytes=device.total_bytes or device.free_bytes,
-            )
-            for device in self.devices
-        ]
-        try:
-            self.vllm_plan = make_vllm_plan(model, cards, self.vllm_options())
-        except SplitError as error:
-            self._refusal = f"{error.message} {error.hint}".strip()
-            return None
-        return self.vllm_plan.as_plan()
+        plan = self.vllm.make_plan(model, self.devices, self.vllm_options())
+        return plan.as_plan() if plan is not None else None
+
+    @property
+    def vllm_plan(self) -> VllmPlan | None:
+        """The plan for a folder, as far as there is one."""
+        return self.vllm.plan
 
     def _folder_request(self, model: HfModel) -> LaunchRequest | None:
         plan = self.vllm_plan
@@ -469,6 +517,7 @@ class Planner:
             vllm=plan.decided(self.vllm_options()),
             port=self.port,
             host=self.host,
+            extra_arguments=self.extra.arguments,
         )
 
     def speed(self, plan: Plan) -> Speed:
@@ -484,6 +533,8 @@ class Planner:
         All else stays as it is; `None` when no place fits. Some 2·log2(layers) plans, and none
         at all while only this handle moves.
         """
+        if self.folder is not None:
+            return self.vllm.fit_range(self.folder, self.devices, self.vllm_options(), handle)
         counts, devices, model = self.counts, self.devices, self.model
         if model is None or handle + 1 >= len(counts) or not self.n_slots:
             return None

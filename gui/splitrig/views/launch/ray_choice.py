@@ -1,10 +1,11 @@
 """Cards of other machines for vLLM, joined by Ray; knows no widgets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from splitrig.core.gpu import Note, Severity
 from splitrig.core.ray import MEMORY, MEMORY_DETAIL, RayState, far_cards
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.views.launch.card_choice import CardChoice
 
 
@@ -72,13 +73,6 @@ class RayChoice:
         """
         if not self.on or self.cluster is None or self.state is None:
             return None
-        others = self.state.others(self.cluster.host_ip)
-        if not others:
+        if not self.state.others(self.cluster.host_ip):
             return None
-        return Cluster(
-            kind=ClusterKind.RAY,
-            host_ip=self.cluster.host_ip,
-            port=self.cluster.port,
-            n_nodes=1 + len(others),
-            n_cards=n_cards,
-        )
+        return replace(self.cluster, n_cards=n_cards)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSpinBox, QVB
 from splitrig.core.errors import SplitRigError
 from splitrig.core.ray import DEFAULT_PORT, WARNING, RayState, holds_text, join_command
 from splitrig.core.share import LOOPBACK
-from splitrig.core.vllm import Cluster, ClusterKind
+from splitrig.core.vllm import Cluster
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import IconButton, pad_spin_box, set_role, text_label
@@ -142,9 +142,7 @@ class RayPart(QWidget):
             widget.setEnabled(not busy and not self._has_head)
 
     def _cluster(self) -> Cluster:
-        return Cluster(
-            kind=ClusterKind.RAY, host_ip=self.address.currentText(), port=self.port.value()
-        )
+        return Cluster(host_ip=self.address.currentText(), port=self.port.value())
 
     def _wait(self, words: str) -> None:
         self.state.setText(words)

@@ -15,7 +15,13 @@ from splitrig.views.launch.placement import placed_verdict
 from splitrig.views.launch.placement_table import PlacementTable
 from splitrig.views.launch.plan_panel import VerdictHead
 from splitrig.views.launch.share_popup import SharePopup
-from splitrig.views.launch.wording import address_of, model_name, request_rows, seconds_text
+from splitrig.views.launch.wording import (
+    address_of,
+    model_name,
+    request_rows,
+    seconds_text,
+    stop_words,
+)
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.command_view import CommandView
 from splitrig.views.widgets.graph_live_paint import RateCurve
@@ -77,8 +83,9 @@ class SummaryPanel(Panel):
         if status.pid is not None:
             rows.append(("Process", f"{PROGRAMS[kind_of(status)]} {status.pid}"))
         self._show_rows(rows)
-        ours = status.pid is not None
-        self.stop.setText("Stop" if ours else "Release model")
+        words, tip = stop_words(status)
+        self.stop.setText(words)
+        self.stop.setToolTip(tip)
         self.share.setEnabled(bool(status.url))
         self.popup.show_status(status)
 

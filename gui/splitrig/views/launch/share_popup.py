@@ -6,6 +6,7 @@ from PySide6.QtCore import QEvent, QPoint, Qt, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from splitrig.core.attached import far_host, is_attached
 from splitrig.core.engine import EngineStatus
 from splitrig.core.engine_words import model_stem
 from splitrig.core.share import Way, lines_for
@@ -19,6 +20,10 @@ WAYS = tuple(Way)
 LANGUAGES = {Way.CURL: "bash", Way.PYTHON: "python", Way.ENVIRONMENT: "bash"}
 LOCAL = "Only programs on this computer reach it."
 KEYLESS = "This engine takes no key: every program on this computer may use it."
+ATTACHED = (
+    "This Ollama takes no key: every program on this computer may use it, and other machines where "
+    "it was started for them."
+)
 
 
 class SharePopup(QFrame):
@@ -121,6 +126,10 @@ class SharePopup(QFrame):
 
 
 def _where(status: EngineStatus) -> str:
+    if host := far_host(status):
+        return f"It runs at {host} and takes no key: every program that reaches it may use it."
+    if is_attached(status):
+        return ATTACHED
     if status.network_urls:
         return f"Other machines reach it at {' or '.join(status.network_urls)}, with the key."
     return LOCAL if status.api_key is not None else KEYLESS

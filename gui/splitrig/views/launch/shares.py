@@ -61,13 +61,17 @@ class Shares:
 
     def _take_auto(self, devices: Sequence[PlanDevice]) -> None:
         self._settled_for = tuple(devices)
-        # in GiB with two decimals: short to read, and exact enough for whole layers
-        free = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
-        scale = GIB if max(free, default=0) > GIB else 1
-        self.values = tuple(round(share / scale, 2) for share in free)
+        self.values = by_free_memory(devices)
 
     def _drifted(self, devices: Sequence[PlanDevice]) -> bool:
         return any(
             abs(now.free_bytes - then.free_bytes) > AUTO_DRIFT * (now.total_bytes or now.free_bytes)
             for now, then in zip(devices, self._settled_for, strict=True)
         )
+
+
+def by_free_memory(devices: Sequence[PlanDevice]) -> tuple[float, ...]:
+    """Shares by free memory, in GiB with two decimals: short, and exact enough for layers."""
+    free = auto_split([d.free_bytes - d.overhead_bytes for d in devices])
+    scale = GIB if max(free, default=0) > GIB else 1
+    return tuple(round(share / scale, 2) for share in free)

@@ -9,12 +9,15 @@ from splitrig.core.engine_rules import EngineRules
 from splitrig.core.errors import SplitError
 from splitrig.core.split import parse_split, split_text
 from splitrig.core.split_mode import LAYER, NONE, WITHIN
+from splitrig.core.vllm_layout import Layout
 from splitrig.views.launch.card_choice import CardChoice
+from splitrig.views.launch.layout_choice import LayoutChoice
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.split_bar import SplitBar, SplitCard
 from splitrig.views.widgets.texts import Panel, set_role, text_label
 
 FIELD_TIP = "One number for each card, such as 3,1 or 12.4 : 7.6"
+EQUAL = "tensor parallel gives every card the same"
 MANY_CARDS = 3
 """With more the field needs the room of the words beside it."""
 
@@ -27,12 +30,17 @@ class SplitPanel(Panel):
         auto_wanted: Follow free memory.
         even_wanted: The same share for every card.
         handle_changed: Another handle has the focus; its fit range is wanted.
+        layout_wanted: `Layout` that the user picked for vLLM, or `None` for Auto.
+
+    Attributes:
+        layouts: That choice; shown for vLLM on several cards.
     """
 
     changed = Signal(object)
     auto_wanted = Signal()
     even_wanted = Signal()
     handle_changed = Signal()
+    layout_wanted = Signal(object)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -70,6 +78,8 @@ class SplitPanel(Panel):
         self.why = text_label(theme, "", "note", role="muted")
         self.why.setWordWrap(True)
         self.why.hide()
+        self.layouts = LayoutChoice(theme)
+        self.layouts.chosen.connect(self.layout_wanted)
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(text_label(theme, "Split", weight=600))
@@ -80,6 +90,7 @@ class SplitPanel(Panel):
         row.addWidget(self.auto)
         row.addWidget(self.even)
         self.body.addLayout(row)
+        self.body.addWidget(self.layouts)
         self.body.addWidget(self.error)
         self.body.addWidget(self.why)
         self.body.addWidget(self.bar)
@@ -91,34 +102,50 @@ class SplitPanel(Panel):
         self.bar.set_cards(self._cards)
         self._many = len(cards) > MANY_CARDS
         self.field.setMaximumWidth(104 + 60 * max(len(cards) - 2, 0))
-        self._hint.setVisible(not self._narrow and not self._many)
+        self._show_hint()
 
     def show_rules(self, rules: EngineRules) -> None:
-        """Close the split where the engine decides by itself, and say why."""
+        """Where the engine decides by itself there is nothing to set or to show: say why."""
         self._closed = rules.no_ratio
-        self.field.setToolTip(self._closed or FIELD_TIP)
+        for widget in (self.field, self.auto, self.even, self.bar):
+            widget.setVisible(not self._closed)
         self.why.setText(self._closed)
         self.why.setVisible(bool(self._closed))
+        if self._closed:
+            self._show_error(None)
+        self._show_hint()
 
     def show_mode(self, mode: str) -> None:
         """Say what a share is a share of; with everything on one card there is none."""
         self._mode = mode
         self.bar.set_within(within=mode in WITHIN)
 
-    def show_split(self, shares: Sequence[float], n_slots: int, *, auto: bool) -> None:
-        """Show the shares; the text stays while the user types in it."""
+    def show_split(
+        self, shares: Sequence[float], n_slots: int, *, auto: bool, equal: bool = False
+    ) -> None:
+        """Show the shares; the text stays while the user types in it.
+
+        Args:
+            shares: Per card.
+            n_slots: Layers to share out.
+            auto: They follow free memory.
+            equal: The layout picked gives every card the same.
+        """
         alone = self._mode == NONE
-        several = len(shares) > 1 and not self._closed and not alone
+        several = len(shares) > 1 and not alone and not equal
         self.field.setEnabled(several)
         self.auto.setEnabled(several and not auto)
         self.even.setEnabled(several)
         reason = ""
-        if not shares:
+        if self._closed:
+            reason = "the engine decides"
+        elif not shares:
             reason = "no card takes part"
         elif not n_slots:
             reason = "no layer is to lie on the cards"
-        elif self._closed and len(shares) > 1:
-            reason = "the engine decides"
+        elif equal and len(shares) > 1:
+            reason = EQUAL
+            shares = (1.0,) * len(shares)
         elif alone and len(shares) > 1:
             reason = "everything lies on the first card"
             shares = (1.0, *(0.0 for _ in shares[1:]))
@@ -127,6 +154,7 @@ class SplitPanel(Panel):
         self._hint.setText(reason or words)
         self.bar.close_with(reason)
         self.bar.show_layers(())
+        self.bar.set_stage(1)
         self.bar.set_within(within=self._mode in WITHIN)
         self.bar.show_split(shares, n_slots)
         if not self.field.hasFocus() or not self.field.isModified():
@@ -139,22 +167,28 @@ class SplitPanel(Panel):
         """The words beside the field."""
         return self._hint.text()
 
-    def show_layout(self, words: str, layers: Sequence[int], *, within: bool) -> None:
-        """Say how the engine will use the cards, where that is not plain layers.
+    def show_layout(self, layout: Layout, layers: Sequence[int]) -> None:
+        """Show how vLLM will use the cards.
 
         Args:
-            words: Half a sentence.
-            layers: Layers of each card.
-            within: The cards divide every layer.
+            layout: Tensor × pipeline parallel; with the former alone cards divide every layer.
+            layers: Layers of each card; the same for all of a stage.
         """
-        self._hint.setText(words)
+        self._hint.setText(layout.words)
         self.bar.show_layers(layers)
-        self.bar.set_within(within=within)
+        self.bar.show_split([float(n) for n in layers], sum(layers))
+        self.bar.set_within(within=layout.tp > 1 and layout.pp == 1)
+        if layout.pp > 1:
+            self.bar.set_stage(layout.tp)
 
     def set_narrow(self, *, narrow: bool) -> None:
         """Leave out the words beside the field."""
         self._narrow = narrow
-        self._hint.setVisible(not narrow and not self._many)
+        self._show_hint()
+
+    def _show_hint(self) -> None:
+        """Where there is no field there is room for the words."""
+        self._hint.setVisible(bool(self._closed) or (not self._narrow and not self._many))
 
     @Slot(str)
     def _on_edited(self, text: str) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from splitrig.core.attached import is_attached
 from splitrig.core.engine import EngineStatus, LaunchRequest
+from splitrig.core.engine_log import Holding
 from splitrig.core.engine_rules import RULES, Knob
 from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.gpu import Note, Severity
@@ -15,8 +17,10 @@ from splitrig.core.plan import DevicePlan, Plan
 from splitrig.core.split import split_text
 from splitrig.core.split_mode import LABELS, LAYER, NONE, doubt
 from splitrig.core.units import GIB, MIB, number_text, size_text
-from splitrig.core.vllm import VllmPlan
+from splitrig.core.vllm import VllmOptions, VllmPlan
+from splitrig.core.vllm_layout import Layout
 from splitrig.views.launch.planner import Knobs
+from splitrig.views.launch.vllm_choice import VllmKnobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,8 @@ def remarks(plan: Plan, model: Model, n_ctx: int) -> list[Note]:
                 detail="Answers far into the context may make no sense; set it lower.",
             )
         )
-    found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
+    if plan.devices:  # else the verdict says them
+        found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
     return found
 
 
@@ -115,7 +120,7 @@ def vllm_remarks(plan: VllmPlan) -> list[Note]:
             detail=plan.fraction_reason,
         )
     ]
-    if plan.stranded_bytes >= GIB:
+    if plan.layout.tp > 1 and plan.stranded_bytes >= GIB:
         cards = [
             f"{card.name} {number_text(card.stranded_bytes / GIB, 1)} GiB"
             for card in plan.cards
@@ -127,7 +132,7 @@ def vllm_remarks(plan: VllmPlan) -> list[Note]:
                 severity=Severity.WARNING,
                 message=f"{number_text(plan.stranded_bytes / GIB, 1)} GiB stay unused.",
                 detail=f"Every card takes as much as the smallest: {', '.join(cards)}. "
-                "A pipeline (move the handle) gives each card layers by its size.",
+                "A pipeline (see Layout) gives each card layers by its size.",
             )
         )
     found += [Note(id="plan-note", severity=Severity.INFO, message=note) for note in plan.notes]
@@ -216,6 +221,8 @@ def folder_text(model: HfModel) -> str:
 
 def on_cards_text(n_gpu_layers: int, n_layer: int) -> str:
     """How many layers lie on the cards: 'all 64 + output'. The output goes there first."""
+    if not n_layer:
+        return "as Ollama chooses"
     if n_gpu_layers < 0 or n_gpu_layers > n_layer:
         return f"all {n_layer} + output"
     if n_gpu_layers == 0:
@@ -233,9 +240,14 @@ def experts_text(n_experts: int, n_layer: int, n_bytes: int) -> str:
     return f"of {which}, {room_text(n_bytes)} in RAM"
 
 
-def folded_text(knobs: Knobs) -> str:
-    """What of the folded settings is not as it comes: 'tensor split · draft SmolLM2-135M'."""
-    parts = []
+def folded_text(knobs: Knobs, *, vllm: bool = False) -> str:
+    """What of the folded settings is not as it comes: 'tensor split · draft SmolLM2-135M'.
+
+    Args:
+        knobs: All settings.
+        vllm: It is vLLM that takes them.
+    """
+    parts = _vllm_parts(knobs.vllm) if vllm else []
     if knobs.split_mode != LAYER:
         parts.append(f"{LABELS[knobs.split_mode].lower()} split" if knobs.split_mode != NONE
                      else "no split")  # fmt: skip
@@ -251,6 +263,19 @@ def folded_text(knobs: Knobs) -> str:
     return " · ".join(parts)
 
 
+def _vllm_parts(knobs: VllmKnobs) -> list[str]:
+    parts = []
+    if knobs.kv_dtype != "auto":
+        parts.append(f"KV cache {knobs.kv_dtype}")
+    if knobs.dtype != "auto":
+        parts.append(knobs.dtype)
+    if knobs.fraction is not None:
+        parts.append(f"{knobs.fraction * 100:.0f} % of the memory")
+    if knobs.eager:
+        parts.append("no captured graphs")
+    return parts
+
+
 def more_remarks(knobs: Knobs, model: Model, checked: CheckedArguments) -> list[Note]:
     """What is to be said of the folded settings beside the plan."""
     found = []
@@ -264,11 +289,15 @@ def more_remarks(knobs: Knobs, model: Model, checked: CheckedArguments) -> list[
                 detail="If it does, it can be started with layer split instead.",
             )
         )
-    found += [
+    return found + extra_remarks(checked)
+
+
+def extra_remarks(checked: CheckedArguments) -> list[Note]:
+    """What is to be said of the extra arguments."""
+    return [
         Note(id="extra", severity=Severity.INFO, message=remark.message, detail=remark.hint)
         for remark in checked.warnings
     ]
-    return found
 
 
 def load_text(plan: Plan) -> str:
@@ -300,11 +329,27 @@ def request_rows(request: LaunchRequest) -> list[tuple[str, str]]:
     if knobs.split is not None and len(knobs.split) > 1 and not rules.no_ratio:
         rows.append(("Split", split_text(knobs.split)))
     rows.append(("Context", f"{knobs.n_ctx:,} tokens"))
+    if request.vllm is not None:
+        rows += _vllm_rows(request.vllm)
     if Knob.KEYS in rules.knobs:
         rows.append(("KV cache", f"{knobs.cache_type_k} · {knobs.cache_type_v}"))
     if knobs.n_parallel > 1:
         rows.append(("Requests", str(knobs.n_parallel)))
     return rows + _more_rows(request)
+
+
+def _vllm_rows(options: VllmOptions) -> list[tuple[str, str]]:
+    """How vLLM was started, as far as the plan or the user decided it."""
+    rows = [("Layout", Layout(options.tp or 1, options.pp or 1).words)]
+    if options.fraction is not None:
+        rows.append(("Memory", f"{options.fraction * 100:.1f} % of each card"))
+    if options.kv_dtype != "auto":
+        rows.append(("KV cache", options.kv_dtype))
+    if options.dtype != "auto":
+        rows.append(("Computes in", options.dtype))
+    if options.eager:
+        rows.append(("Graphs", "not captured"))
+    return rows
 
 
 def _more_rows(request: LaunchRequest) -> list[tuple[str, str]]:
@@ -328,6 +373,18 @@ def _more_rows(request: LaunchRequest) -> list[tuple[str, str]]:
 def address_of(status: EngineStatus) -> str:
     """'127.0.0.1:8137', without the scheme."""
     return (status.url or "").removeprefix("http://").rstrip("/")
+
+
+def stop_words(status: EngineStatus) -> tuple[str, str]:
+    """What the button that ends it says, and a tip: an Ollama that ran before goes on running."""
+    if not is_attached(status):
+        return "Stop", ""
+    match status.log.holding:
+        case Holding.BEFORE:
+            return "Release", "The model stays loaded, as it was before."
+        case Holding.GONE:
+            return "Release", "Ollama has let go of the model already; it goes on running."
+    return "Unload", "Ollama lets go of the model; it goes on running."
 
 
 def file_text(path: Path) -> str:

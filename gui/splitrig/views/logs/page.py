@@ -195,12 +195,16 @@ class LogsPage(QWidget):
         before = self._statuses.get(source, EngineStatus())
         self._statuses[source] = status
         if status.phase.active and not before.phase.active:
-            now = datetime.now().astimezone()
-            self._intake.has_file_again(source)
-            self.notice.hide()
-            self.add_lines([f"{OWN}started at {now:%H:%M:%S}"], source)
+            self.show_start(source)
         elif status.failure is not None and before.failure != status.failure:
             self.add_lines([OWN + status.failure.message], source)
+
+    def show_start(self, source: str) -> None:
+        """An engine, or a server beside them, starts: its lines that follow are of a new run."""
+        now = datetime.now().astimezone()
+        self._intake.has_file_again(source)
+        self.notice.hide()
+        self.add_lines([f"{OWN}started at {now:%H:%M:%S}"], source)
 
     @Slot(object)
     def set_report_facts(self, facts: ReportFacts) -> None:

@@ -58,6 +58,7 @@ class SplitBar(QWidget):
         self._closed = ""
         self._within = False
         self._layers: tuple[int, ...] = ()
+        self._stage = 1
         self._handles: list[SplitHandle] = []
         self._current = 0
         self._undo: tuple[float, ...] = ()
@@ -127,7 +128,7 @@ class SplitBar(QWidget):
     def show_layers(self, layers: Sequence[int]) -> None:
         """Show what an engine makes of the shares that counts the output as no layer.
 
-        Where such an engine's cards have room is not known either.
+        Where such an engine's cards have room is told by `show_fit` as well.
 
         Args:
             layers: Per card; empty for an engine that deals layers out as llama.cpp does.
@@ -144,12 +145,18 @@ class SplitBar(QWidget):
             self._within = within
             self.update()
 
+    def set_stage(self, n_cards: int) -> None:
+        """So many cards after each other hold the same: only between them there are handles."""
+        self._stage = n_cards
+        if not self._is_edge(self._current):
+            self._current = n_cards - 1
+        self._show_handles()
+
     def close_with(self, reason: str) -> None:
         """Take the handles away because of `reason`; empty gives them back."""
         self._closed = reason
         self.setAccessibleDescription(reason)
-        for handle in self._handles:
-            handle.setVisible(not reason)
+        self._show_handles()
         self.setFixedHeight(CLOSED_PX if reason else HEIGHT_PX)
         self.update()
 
@@ -176,8 +183,16 @@ class SplitBar(QWidget):
             handle.auto_wanted.connect(self.auto_wanted)
             handle.focused.connect(self._on_focused)
             handle.valueChanged.connect(self._on_value)
-            handle.setVisible(not self._closed)
             self._handles.append(handle)
+        self._show_handles()
+
+    def _show_handles(self) -> None:
+        for index, handle in enumerate(self._handles):
+            handle.setVisible(not self._closed and self._is_edge(index))
+
+    def _is_edge(self, handle: int) -> bool:
+        """A handle stands between two stages."""
+        return (handle + 1) % self._stage == 0
 
     def _place(self) -> None:
         """Put the handles where the shares say, with value and range for assistive tools."""
@@ -207,10 +222,11 @@ class SplitBar(QWidget):
             self.moved.emit(shares)
 
     def _move_layers(self, handle: int, delta: int) -> None:
-        counts = self.counts
-        moved = move_handle(counts, handle, delta)
+        """Move so many layers over a handle, on each card of the stages beside it."""
+        counts = self.counts[:: self._stage]
+        moved = move_handle(counts, handle // self._stage, delta)
         if moved != counts:
-            self._move_to(split_for_layers(moved))
+            self._move_to(split_for_layers([n for n in moved for _ in range(self._stage)]))
 
     @Slot()
     def _on_grabbed(self) -> None:
@@ -219,12 +235,13 @@ class SplitBar(QWidget):
     @Slot(float, bool)
     def _on_dragged(self, x_px: float, free: bool) -> None:  # noqa: FBT001 - the signal's own
         handle = self._index_of_sender()
-        if free:
+        if free and self._stage == 1:
             self._move_to(free_shares(x_px, self.width(), self._shares, handle))
             return
-        counts = self.counts
-        wanted = layers_left_of(x_px, self.width(), counts, handle)
-        self._move_layers(handle, wanted - counts[handle])
+        size, counts = self._stage, self.counts
+        stages = [sum(counts[at : at + size]) for at in range(0, len(counts), size)]
+        wanted = layers_left_of(x_px, self.width(), stages, handle // size)
+        self._move_layers(handle, round((wanted - stages[handle // size]) / size))
 
     @Slot(int)
     def _on_stepped(self, delta: int) -> None:
@@ -241,7 +258,7 @@ class SplitBar(QWidget):
         handle = self._index_of_sender()
         counts = self.counts
         least, most = 0, counts[handle] + counts[handle + 1]
-        if self._fit is not None and handle == self._current:
+        if self._fit_known and self._fit is not None and handle == self._current:
             least, most = self._fit
         self._move_layers(handle, (least if side < 0 else most) - counts[handle])
 
@@ -271,8 +288,10 @@ class SplitBar(QWidget):
         if self._handles and not self._closed:
             centres = handle_centres(self._shares, self.width())
             x = event.position().x()
-            nearest = min(range(len(centres)), key=lambda i: abs(centres[i] - x))
-            self._handles[nearest].setFocus(Qt.FocusReason.MouseFocusReason)
+            free = [index for index in range(len(centres)) if self._is_edge(index)]
+            nearest = min(free, key=lambda i: abs(centres[i] - x), default=None)
+            if nearest is not None:
+                self._handles[nearest].setFocus(Qt.FocusReason.MouseFocusReason)
 
     def mouseDoubleClickEvent(self, _event: QMouseEvent) -> None:
         """Back to Auto."""
@@ -304,6 +323,7 @@ class SplitBar(QWidget):
             focused=any(h.hasFocus() for h in self._handles),
             within=self._within,
             blocks_only=bool(self._layers),
+            stage=self._stage,
         )
         if self._closed:
             paint_closed(self, self._theme, picture)

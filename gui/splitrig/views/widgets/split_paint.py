@@ -34,6 +34,7 @@ class BarPicture:
         focused: A handle has the focus.
         within: Every layer is divided; none is counted.
         blocks_only: The output is not counted.
+        stage: Cards after each other that hold the same.
     """
 
     numbers: tuple[int, ...]
@@ -45,6 +46,7 @@ class BarPicture:
     focused: bool
     within: bool = False
     blocks_only: bool = False
+    stage: int = 1
 
     @property
     def output_card(self) -> int:
@@ -172,9 +174,9 @@ def _paint_track(
         painter.drawText(QRectF(0, top + 5, width, 16), flags, words)
         return
     total = max(sum(picture.counts), 1)
-    before = sum(picture.counts[: picture.current])
-    least = max((before + picture.fit[0]) / total * width, 0)
-    most = min((before + picture.fit[1]) / total * width, width)
+    before = sum(picture.counts[: picture.current + 1 - picture.stage])
+    least = max((before + picture.stage * picture.fit[0]) / total * width, 0)
+    most = min((before + picture.stage * picture.fit[1]) / total * width, width)
     most = max(most, least + 4)
     painter.fillRect(QRectF(least - 1, top, most - least + 2, 4), theme.colour("surface"))
     painter.setBrush(theme.colour("success"))

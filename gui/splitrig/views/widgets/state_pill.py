@@ -4,6 +4,7 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from splitrig.core.attached import is_unloaded
 from splitrig.core.engine import EngineStatus, Phase
 from splitrig.core.engine_words import engine_name
 from splitrig.views.theme import Theme
@@ -38,12 +39,14 @@ class StatePill(QWidget):
             Phase.STOPPING: "Stopping",
             Phase.FAILED: "Engine failed",
         }
-        text = words[status.phase]
+        text = f"Not loaded · {engine_name(status)}" if is_unloaded(status) else words[status.phase]
         if status.phase is Phase.LOADING and status.progress is not None:
             text += f" · {status.progress * 100:.0f} %"
         self._dot = {Phase.STOPPED: "muted", Phase.READY: "success", Phase.FAILED: "danger"}.get(
             status.phase, "warning"
         )
+        if is_unloaded(status):
+            self._dot = "warning"
         self._edge = "danger" if status.phase is Phase.FAILED else "border"
         self._hollow = status.phase is Phase.STOPPED
         self.setToolTip(status.failure.message if status.failure else "")
