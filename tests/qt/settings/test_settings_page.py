@@ -74,3 +74,13 @@ def test_a_line_of_text_is_taken_without_the_blanks_around_it(theme: Theme, qtbo
         edit.setText(" 127.0.0.1:8888 ")
         edit.editingFinished.emit()
     assert told.args[0].engine.ollama_url == "127.0.0.1:8888"
+
+
+def test_fields_of_text_are_as_wide_as_those_of_files(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    page.resize(900, 700)
+    page.show()
+    qtbot.waitExposed(page)
+    fields = [control(page, name) for name in ("ollama", "Address of a running Ollama", "vLLM")]
+    assert len({(field.x(), field.width()) for field in fields}) == 1
