@@ -67,8 +67,9 @@ class Conversation(QObject):
         self._metered.answer(self._asked, 0.0, 0.0)
         self._bridges.rig.start_prompt()
         status = self._bridges.engine.status_of(self._asked)
-        # an Ollama that had the model before has answered others
-        first = self._asked not in self._heard and status.log.holding is not Holding.BEFORE
+        # others may have asked an Ollama that had the model before, or has loaded it again
+        others = status.log.holding in (Holding.BEFORE, Holding.AGAIN)
+        first = self._asked not in self._heard and not others
         self._heard.add(self._asked)
         self._bridges.chat.send(messages, options, first=first)
 
