@@ -1,5 +1,6 @@
 """The whole program, wired, while several engines are played by what is posted."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from tests.services.chat.chat_servers import OVER, OddServer, odd, stream
 
 from splitrig.app import Desktop
 from splitrig.core.chat import ChatOptions, Message, Role
-from splitrig.core.engine import EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine import Dialect, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_log import Held, Holding, LoadLog, add_event
 from splitrig.core.history import Rate
 from splitrig.core.metrics import EngineRates
 from splitrig.core.plan import PlanRequest
 from splitrig.services.engines.meter import EngineMetered
 
 __all__ = ["odd"]
+RECORDED = Path(__file__).parents[1] / "recorded" / "ollama"
 PART = b"""data: {"choices":[{"delta":{"content":"Hi"}}],"timings":{"cache_n":0,"prompt_n":9,
 "prompt_per_second":70.0,"predicted_n":2,"predicted_per_second":30.0}}
 
@@ -120,3 +123,32 @@ def test_what_was_told_of_a_restart_goes_away_when_it_is_stopped_or_shown(
     desktop.engine.show(2)
     assert notice.isHidden()
     assert "starting again" in desktop.launch_page.notice.title
+
+
+def test_the_first_prompt_after_a_load_tells_how_fast_it_was_read(
+    desktop: Desktop, qtbot: QtBot, odd: OddServer
+) -> None:
+    """Later ones do not: Ollama counts cached tokens, and not the time they would have taken."""
+    recorded = (RECORDED / "chat.ndjson").read_bytes()
+    last = json.loads(recorded.splitlines()[-1])
+    odd.script = stream(recorded)
+    qtbot.waitUntil(lambda: desktop.card_count == 2, timeout=20_000)
+    engine = EngineStatus(slot=1, phase=Phase.READY, url=odd.url, dialect=Dialect.OLLAMA)
+
+    def rate(status: EngineStatus) -> float | None:
+        tell(desktop, status)
+        ended = desktop.answers_ended
+        desktop.ask([Message(Role.USER, "Hello")], ChatOptions())
+        qtbot.waitUntil(lambda: desktop.answers_ended > ended)
+        assert desktop.last_answer is not None
+        return desktop.last_answer.stats.prompt_tok_s
+
+    told = last["prompt_eval_count"] / last["prompt_eval_duration"] * 1e9
+    assert rate(engine) == pytest.approx(told)
+    assert desktop.side.prompt.text() == f"{told:.0f}"
+    assert rate(engine) is None
+    tell(desktop, EngineStatus(slot=1))
+    before = replace(engine, log=add_event(LoadLog(), Held(Holding.BEFORE)))
+    assert rate(before) is None  # who knows what others have asked
+    tell(desktop, replace(engine, log=add_event(LoadLog(), Held(Holding.GONE))))
+    assert rate(engine) == pytest.approx(told)

@@ -72,12 +72,19 @@ class ChatBridge(QObject):
         self._model, self._dialect, self._load_options = model, dialect, load_options or {}
 
     @Slot(object, object)
-    def send(self, messages: Sequence[Message], options: ChatOptions | Mapping[str, Any]) -> None:
+    def send(
+        self,
+        messages: Sequence[Message],
+        options: ChatOptions | Mapping[str, Any],
+        *,
+        first: bool = False,
+    ) -> None:
         """Ask; an answer still on its way is dropped.
 
         Args:
             messages: The conversation, the question last.
             options: Or a table with the same keys.
+            first: Nobody has asked this engine anything since its load.
         """
         if not isinstance(options, ChatOptions):
             options = ChatOptions(**options)
@@ -96,6 +103,7 @@ class ChatBridge(QObject):
             model=self._model,
             dialect=self._dialect,
             load_options=self._load_options,
+            first=first,
         )
         self.busy_changed.emit(self.busy)
 

@@ -60,6 +60,8 @@ def _words(status: EngineStatus, before: Rig | None, after: Rig) -> tuple[str, s
         return f"The cards of the Ollama at {host} may be another machine's; look there.", told
     if status.log.holding is Holding.BEFORE:
         return "It was loaded before Start, so what each card carries cannot be told.", told
+    if status.log.holding is Holding.AGAIN:
+        return "Ollama has loaded it again, so what each card carries cannot be told.", told
     grown = _grown(before, after)
     if not grown:
         return "The cards do not report their memory, so what each carries is not known.", told

@@ -136,6 +136,7 @@ class ChatDelta:
         cached_tokens: Those taken from the cache.
         prompt_read_tokens: Those read so far, cached ones included.
         prompt_tok_s: Speed of reading, tokens per second.
+        prompt_s: Time it took to read what the cache did not hold, seconds.
         tokens: Tokens generated so far.
         tok_s: Speed of generation, tokens per second.
         load_s: What loading the model took before, seconds.
@@ -149,6 +150,7 @@ class ChatDelta:
     cached_tokens: int | None = None
     prompt_read_tokens: int | None = None
     prompt_tok_s: float | None = None
+    prompt_s: float | None = None
     tokens: int | None = None
     tok_s: float | None = None
     load_s: float | None = None
@@ -233,6 +235,16 @@ def _generated(chunk: Mapping[str, Any]) -> tuple[int | None, float | None]:
         return _count(_table(chunk, "usage"), "completion_tokens"), None
     # The first token's time is about 1 µs in llama-server, a million tok/s.
     return tokens, _number(timings, "predicted_per_second") if tokens > 1 else None
+
+
+def nothing_cached(delta: ChatDelta) -> ChatDelta:
+    """With the speed of reading where the cache held nothing of the prompt, as right after a load.
+
+    Otherwise the number of tokens has cached ones, the time has not, and no speed is in the two.
+    """
+    if delta.prompt_tok_s is not None or not delta.prompt_tokens or not delta.prompt_s:
+        return delta
+    return replace(delta, prompt_tok_s=delta.prompt_tokens / delta.prompt_s)
 
 
 def count_delta(stats: AnswerStats, delta: ChatDelta, elapsed_s: float) -> AnswerStats:

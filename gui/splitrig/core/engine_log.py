@@ -171,6 +171,7 @@ class Holding(StrEnum):
 
     OURS = "loaded for SplitRig"
     BEFORE = "loaded before"
+    AGAIN = "loaded again"
     GONE = "not loaded any more"
 
 

@@ -86,7 +86,7 @@ def read_ollama_chunk(chunk: object) -> ChatDelta:
     """Read one line of `/api/chat`; the last one has the figures.
 
     The time for reading the prompt leaves out what the cache held, the number of its tokens does
-    not: there is no speed to be had from the two.
+    not (`promptEvalCount` in llm/llama_server.go): see `chat.nothing_cached`.
 
     Raises:
         ChatError: The chunk is no JSON object.
@@ -106,6 +106,7 @@ def read_ollama_chunk(chunk: object) -> ChatDelta:
         reasoning=reasoning,
         finish_reason=_text(chunk, "done_reason") or "stop",
         prompt_tokens=_count(chunk, "prompt_eval_count"),
+        prompt_s=_seconds(chunk, "prompt_eval_duration"),
         tokens=tokens,
         tok_s=tokens / seconds if tokens and seconds else None,
         load_s=_seconds(chunk, "load_duration"),

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from splitrig.core.attached import is_unloaded
 from splitrig.core.chat import Answer, ChatOptions, Message
-from splitrig.core.engine import Phase
+from splitrig.core.engine import EngineStatus, Phase
+from splitrig.core.engine_log import Holding
 from splitrig.core.metrics import RatesOfAll
 from splitrig.core.ollama import attached_options
 from splitrig.services.engines.meter import EngineMetered
@@ -33,6 +35,7 @@ class Conversation(QObject):
         self._token_seen = False
         self._metered = RatesOfAll()
         self._talks_to = self._asked = 0  # slots
+        self._heard: set[int] = set()  # slots that were asked something since their load
         chat, page = bridges.chat, pages.chat
         page.send_requested.connect(self.ask)
         page.stop_requested.connect(chat.stop)
@@ -49,6 +52,7 @@ class Conversation(QObject):
         bridges.engine.status_changed.connect(self._show_engine)
         bridges.engine.engines_changed.connect(self._show_engine)
         bridges.engine.metered.connect(self._on_metered)
+        bridges.engine.told.connect(self._on_told)
 
     @property
     def answering_slot(self) -> int | None:
@@ -62,7 +66,18 @@ class Conversation(QObject):
         self._asked = self._talks_to
         self._metered.answer(self._asked, 0.0, 0.0)
         self._bridges.rig.start_prompt()
-        self._bridges.chat.send(messages, options)
+        status = self._bridges.engine.status_of(self._asked)
+        # others may have asked an Ollama that had the model before, or has loaded it again
+        others = status.log.holding in (Holding.BEFORE, Holding.AGAIN)
+        first = self._asked not in self._heard and not others
+        self._heard.add(self._asked)
+        self._bridges.chat.send(messages, options, first=first)
+
+    @Slot(object)
+    def _on_told(self, status: EngineStatus) -> None:
+        """An engine that is loaded again has heard nothing yet."""
+        if status.phase is not Phase.READY or is_unloaded(status):
+            self._heard.discard(status.slot)
 
     @Slot(object)
     def _show_engine(self, _news: object) -> None:

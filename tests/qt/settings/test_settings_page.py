@@ -91,3 +91,13 @@ def test_a_wrong_value_in_the_file_is_named_in_the_window_and_the_others_hold(
     assert desktop.preferences.settings.engine.start_timeout_s == 77
     desktop.close()
     desktop.window.deleteLater()
+
+
+def test_fields_of_text_are_as_wide_as_those_of_files(theme: Theme, qtbot: QtBot) -> None:
+    page = SettingsPage(theme, Settings())
+    qtbot.addWidget(page)
+    page.resize(900, 700)
+    page.show()
+    qtbot.waitExposed(page)
+    fields = [control(page, name) for name in ("ollama", "Address of a running Ollama", "vLLM")]
+    assert len({(field.x(), field.width()) for field in fields}) == 1

@@ -149,7 +149,7 @@ def test_a_model_that_ollama_lets_go_is_told_and_so_is_its_return(
     assert is_unloaded(gone)
     assert gone.log.placed is None
     assert _ask(lent.url).stats.tokens == 6  # the next question loads it again
-    wait_for(lambda: watched.supervisor.status.log.holding is Holding.OURS)
+    wait_for(lambda: watched.supervisor.status.log.holding is Holding.AGAIN)
     assert watched.supervisor.status.log.placed is not None
     lent.load(keep_alive=0)
     wait_for(lambda: watched.supervisor.status.log.holding is Holding.GONE)

@@ -62,7 +62,12 @@ def named(name: str) -> psutil.Process:
 
 
 def ask(
-    status: EngineStatus, messages: list[Message], tokens: int, on_text: Callable[[], None] | None
+    status: EngineStatus,
+    messages: list[Message],
+    tokens: int,
+    on_text: Callable[[], None] | None,
+    *,
+    first: bool = False,
 ) -> Answer:
     """One question as the window would put it."""
     mailbox = Mailbox()
@@ -72,7 +77,7 @@ def ask(
     try:
         client.ask(
             status.url, status.api_key, messages, temperature=0.0, max_tokens=tokens,
-            model=status.served_model, dialect=status.dialect,
+            model=status.served_model, dialect=status.dialect, first=first,
         )  # fmt: skip
         deadline = time.monotonic() + 60
         while True:
@@ -183,8 +188,9 @@ def test_an_answer_streams_with_the_servers_own_figures_and_nothing_is_loaded_tw
     watched = start(3.0, 1.0)
     ready = watched.wait(Phase.READY)
     assert ready.served_model == "splitrig/SmolLM2-135M-Instruct.Q4_1:latest"
-    for _ in range(2):
-        answer = ask(ready, HELLO, 12, None)
+    for first in (True, False):
+        answer = ask(ready, HELLO, 12, None, first=first)
+        assert (answer.stats.prompt_tok_s is not None) == first
         assert answer.phase is AnswerPhase.FINISHED, answer.error
         assert answer.stats.tokens == 12
         assert answer.stats.finish_reason == "length"
@@ -194,7 +200,13 @@ def test_an_answer_streams_with_the_servers_own_figures_and_nothing_is_loaded_tw
         assert answer.stats.load_s is not None
         assert answer.stats.load_s < 1
         assert answer.text
+        if first:
+            rate = answer.stats.prompt_tok_s
     watched.drain()
+    (told, *_) = re.findall(
+        r"prompt eval time.* ([\d.]+) tokens per second", "\n".join(watched.lines)
+    )
+    assert rate == pytest.approx(float(told), rel=0.01)  # nothing of it was cached
     assert sum("starting llama-server" in line for line in watched.lines) == 1
 
 

@@ -61,6 +61,7 @@ def test_the_cards_that_grew_are_named_with_how_much() -> None:
     ("status", "before", "after", "words"),
     [
         (loaded(Holding.BEFORE), rig(1), rig(7), "It was loaded before Start"),
+        (loaded(Holding.AGAIN), rig(1), rig(7), "Ollama has loaded it again"),
         (loaded(), None, rig(7), "do not report their memory"),
         (loaded(), rig(None), rig(None), "do not report their memory"),
         (loaded(), rig(7), rig(7.5), "Only 512.0 MiB were seen to come onto the cards."),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from splitrig.core.chat import AnswerStats, Message, Role, count_delta
+from splitrig.core.chat import AnswerStats, Message, Role, count_delta, nothing_cached
 from splitrig.core.errors import ChatError
 from splitrig.core.ollama_chat import (
     MAX_LINE_CHARS,
@@ -37,6 +37,9 @@ def test_a_recorded_answer_adds_up_to_the_servers_own_figures() -> None:
     assert stats.tok_s == pytest.approx(last["eval_count"] / last["eval_duration"] * 1e9)
     assert stats.load_s == last["load_duration"] / 1e9
     assert stats.prompt_tok_s is None  # its count has cached tokens, its time has not
+    known = nothing_cached(read_ollama_chunk(last))
+    seconds = last["prompt_eval_duration"] / 1e9
+    assert known.prompt_tok_s == pytest.approx(last["prompt_eval_count"] / seconds)
     assert stats.first_token_s == 0.5
     assert stats.finish_reason == "length"
     assert stats.counted_by_engine

@@ -24,6 +24,7 @@ from splitrig.core.chat import (
     AnswerStats,
     Message,
     count_delta,
+    nothing_cached,
 )
 from splitrig.core.engine import Dialect
 from splitrig.core.errors import ChatError
@@ -69,6 +70,7 @@ class ChatClient:
         model: str | None = None,
         dialect: Dialect = Dialect.OPENAI,
         load_options: Mapping[str, Any] | None = None,
+        first: bool = False,
     ) -> int:
         """Send a conversation; returns its request id at once.
 
@@ -81,6 +83,7 @@ class ChatClient:
             model: Name for engines that serve several models.
             dialect: How it is spoken to.
             load_options: What the model was loaded with, for engines that load on demand.
+            first: Nobody has asked this engine anything since its load: its cache is empty.
         """
         body = body_of(
             dialect,
@@ -99,6 +102,7 @@ class ChatClient:
             body,
             SPEECHES[dialect],
             idle_timeout_s=self._idle_timeout_s,
+            first=first,
         )
         with self._lock:
             self._running = {i: r for i, r in self._running.items() if r.alive}
@@ -137,7 +141,9 @@ class _Request:
         speech: Speech,
         *,
         idle_timeout_s: float,
+        first: bool,
     ) -> None:
+        self._first = first
         self._mailbox = mailbox
         self._target = urlsplit(url)
         self._body = body
@@ -284,6 +290,8 @@ class _Request:
             delta = self._speech.read(json.loads(data))
         except (ValueError, RecursionError) as reason:
             raise failures.unreadable(self._stats, f"{reason}: {data[:500]}") from reason
+        if self._first:
+            delta = nothing_cached(delta)
         if delta.error is not None:
             raise failures.engine_error(delta.error, None, details=data[:2000])
         with self._said:

@@ -190,6 +190,7 @@ class AttachedModel:
         self._load = OllamaLoad(api, self._name, self._options)
         self._told = False
         self._seen: LoadedModel | None = None
+        self._was_gone = False
         self._ended = threading.Event()
         self._check_due_s = 0.0
         self._misses = 0
@@ -243,6 +244,7 @@ class AttachedModel:
         if not self._told or _same(model, self._seen):
             return
         self._seen = model
+        self._was_gone = self._was_gone or model is None
         self._tell(self._said(model))
 
     def stop(self) -> None:
@@ -271,7 +273,9 @@ class AttachedModel:
         lines = []
         if model.n_bytes:  # it counts nothing on the processor
             lines.append(placement_line(model.name, model.n_bytes, model.on_cards_bytes))
-        how = Holding.OURS if self._before is None else Holding.BEFORE
+        how = Holding.BEFORE
+        if self._before is None:
+            how = Holding.AGAIN if self._was_gone else Holding.OURS
         lines.append(held_line(model.name, how))
         if model.n_ctx is not None:
             lines.append(f"{model.name} has a context of {model.n_ctx} tokens")

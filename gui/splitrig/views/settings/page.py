@@ -32,6 +32,8 @@ from splitrig.views.widgets.switch import Switch
 from splitrig.views.widgets.texts import pad_spin_box, set_role
 
 LLAMA_SERVER = ("engine", "llama_server")
+FIELD_PX = 336
+"""Paths with their button, and other lines of text, end in one line."""
 """Section and name of the setting that the llama.cpp builds belong to."""
 
 
@@ -219,7 +221,7 @@ def _text_field(value: str, store: Callable[[object], None]) -> QLineEdit:
     """A line of text; empty leaves the choice to the program."""
     edit = QLineEdit(value)
     edit.setPlaceholderText("automatic")
-    edit.setMinimumWidth(240)
+    edit.setFixedWidth(FIELD_PX)
     edit.editingFinished.connect(lambda: store(edit.text().strip()))
     return edit
 
@@ -238,14 +240,14 @@ class FileField(QWidget):
         self._path = value
         self._edit = QLineEdit("" if value is None else str(value))
         self._edit.setPlaceholderText("automatic")
-        self._edit.setMinimumWidth(240)
         self._edit.editingFinished.connect(self._on_edited)
         button = QPushButton("Choose")
         button.clicked.connect(self.choose)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._edit)
+        row.addWidget(self._edit, 1)
         row.addWidget(button)
+        self.setFixedWidth(FIELD_PX)
         self.setFocusProxy(self._edit)
 
     def show_path(self, path: Path | None) -> None:
