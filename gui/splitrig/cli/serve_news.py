@@ -9,7 +9,10 @@ from typing import Any
 from splitrig.cli.ollama_options import placement_json, placement_text
 from splitrig.cli.remote_cards import Chosen, cost_lines, server_json
 from splitrig.core.engine import EngineStatus, Phase
-from splitrig.core.engine_machine import HOST, is_shared
+from splitrig.core.engine_placement import (
+    HOST,
+    is_shared,
+)
 from splitrig.core.engine_remarks import RemarkKind, note_of
 from splitrig.core.engine_words import model_stem
 from splitrig.core.gpu import Note

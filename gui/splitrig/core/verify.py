@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from splitrig.core.attached import placement_notes
 from splitrig.core.engine import Buffers, EngineKind, EngineStatus, Phase
 from splitrig.core.engine_log import TOGETHER
-from splitrig.core.engine_machine import HOST, divides_by_itself
+from splitrig.core.engine_placement import (
+    HOST,
+    divides_by_itself,
+)
 from splitrig.core.engine_remarks import note_of
 from splitrig.core.engine_words import engine_name
 from splitrig.core.gpu import GpuSample, Note, Rig, Severity

@@ -9,7 +9,9 @@ from pytestqt.qtbot import QtBot
 from splitrig.core.engine import Buffers, EngineStatus, LaunchRequest, Phase
 from splitrig.core.engine_load import bytes_by_card
 from splitrig.core.engine_log import ROWS, TOGETHER
-from splitrig.core.engine_machine import HOST
+from splitrig.core.engine_placement import (
+    HOST,
+)
 from splitrig.core.plan import PlanRequest, make_plan
 from splitrig.core.told_together import NOT_TOLD
 from splitrig.core.units import GIB, size_text

@@ -12,7 +12,9 @@ from tests.support.ollama_old import old_ollama
 from tests.support.ollama_store import add_model
 
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
-from splitrig.core.engine_machine import divides_by_itself
+from splitrig.core.engine_placement import (
+    divides_by_itself,
+)
 from splitrig.core.engine_rules import divided_by_engine, rules_of
 from splitrig.core.plan import Plan, PlanDevice, PlanRequest, make_plan
 from splitrig.core.settings import EngineSettings

@@ -13,21 +13,7 @@ from splitrig.core.engine import (
     LaunchRequest,
     Phase,
 )
-from splitrig.core.engine_log import (
-    BufferKind,
-    BufferSeen,
-    BuildNamed,
-    DeviceUsed,
-    LayerAssigned,
-    LogEvent,
-    Mark,
-    Passed,
-    Trouble,
-    TroubleKind,
-    read_line,
-)
-from splitrig.core.engine_machine import (
-    HOST,
+from splitrig.core.engine_events import (
     Advanced,
     Begun,
     Broken,
@@ -42,8 +28,26 @@ from splitrig.core.engine_machine import (
     Restarting,
     Spawned,
     StopAsked,
-    divides_by_itself,
+)
+from splitrig.core.engine_log import (
+    BufferKind,
+    BufferSeen,
+    BuildNamed,
+    DeviceUsed,
+    LayerAssigned,
+    LogEvent,
+    Mark,
+    Passed,
+    Trouble,
+    TroubleKind,
+    read_line,
+)
+from splitrig.core.engine_machine import (
     step,
+)
+from splitrig.core.engine_placement import (
+    HOST,
+    divides_by_itself,
 )
 from splitrig.core.plan import DevicePlan, HostPlan, Plan, PlanRequest
 from splitrig.core.units import MIB

@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 from splitrig.core.engine import Buffers, EngineStatus, Failure, Fallback, LaunchRequest, Phase
+from splitrig.core.engine_events import (
+    Begun,
+    EngineEvent,
+    Exited,
+    Healthy,
+    Logged,
+    Spawned,
+)
 from splitrig.core.engine_failure import LAYERS_INSTEAD, explain_exit
 from splitrig.core.engine_log import (
     ROWS,
@@ -23,15 +31,11 @@ from splitrig.core.engine_log import (
     read_line,
 )
 from splitrig.core.engine_machine import (
-    HOST,
-    Begun,
-    EngineEvent,
-    Exited,
-    Healthy,
-    Logged,
-    Spawned,
-    is_shared,
     step,
+)
+from splitrig.core.engine_placement import (
+    HOST,
+    is_shared,
 )
 from splitrig.core.engine_remarks import Remarked, RemarkKind, note_of, read_remark
 from splitrig.core.gpu import Rig

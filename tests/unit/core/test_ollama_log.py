@@ -5,6 +5,12 @@ from pathlib import Path
 import pytest
 
 from splitrig.core.engine import EngineKind, EngineStatus, LaunchRequest, Phase
+from splitrig.core.engine_events import (
+    Begun,
+    Healthy,
+    Logged,
+    Spawned,
+)
 from splitrig.core.engine_log import (
     BufferKind,
     BufferSeen,
@@ -17,7 +23,9 @@ from splitrig.core.engine_log import (
     Trouble,
     TroubleKind,
 )
-from splitrig.core.engine_machine import Begun, Healthy, Logged, Spawned, step
+from splitrig.core.engine_machine import (
+    step,
+)
 from splitrig.core.ollama import unplanned
 from splitrig.core.ollama_log import (
     all_devices_told,

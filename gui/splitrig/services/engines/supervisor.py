@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from splitrig.core.engine import EngineStatus, Failure, LaunchRequest, Phase
-from splitrig.core.engine_log import BuildNamed, TroubleKind
-from splitrig.core.engine_machine import (
+from splitrig.core.engine_events import (
     Advanced,
     Begun,
     Broken,
@@ -25,6 +24,9 @@ from splitrig.core.engine_machine import (
     Restarting,
     Spawned,
     StopAsked,
+)
+from splitrig.core.engine_log import BuildNamed, TroubleKind
+from splitrig.core.engine_machine import (
     step,
 )
 from splitrig.core.engine_rules import refused, rules_of, stay_home

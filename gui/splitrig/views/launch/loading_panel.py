@@ -5,7 +5,9 @@ import time
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from splitrig.core.engine import STEPS, EngineKind, EngineStatus, Phase
-from splitrig.core.engine_machine import is_shared
+from splitrig.core.engine_placement import (
+    is_shared,
+)
 from splitrig.core.units import size_text
 from splitrig.views.launch.plan_panel import VerdictHead
 from splitrig.views.launch.wording import seconds_text

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from splitrig.core.attached import is_attached, is_unloaded
 from splitrig.core.engine import Buffers, EngineStatus
-from splitrig.core.engine_machine import (
+from splitrig.core.engine_placement import (
     HOST,
     LOG_STEP_BYTES,
     allowed_bytes,
