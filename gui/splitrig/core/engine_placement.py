@@ -46,7 +46,7 @@ def judged(status: EngineStatus) -> EngineStatus:
 
 
 def named_layers(log: LoadLog) -> dict[str, int]:
-    """Layers on each device, as far as the log names them; those of the processor are the host's."""
+    """Layers on each device as the log names them; the host has those of the processor."""
     counts = log.layer_counts()
     return {HOST if name == "CPU" else name: n for name, n in counts.items()}
 
