@@ -15,7 +15,7 @@ from splitrig.core.engine_choice import Choice, choose_asset, newest_choice
 from splitrig.core.engine_fit import Machine
 from splitrig.core.engine_install import Progress, Step
 from splitrig.core.engine_release import Asset, BuildBackend, Release
-from splitrig.core.errors import EngineError
+from splitrig.core.errors import EngineError, StoreError
 from splitrig.core.units import MISSING, number_text, size_text
 from splitrig.core.words import listed
 from splitrig.services.engines import installed as store
@@ -322,6 +322,8 @@ def _use(options: argparse.Namespace) -> int:
     """
     settings_store = SettingsStore()
     settings = settings_store.load()
+    if settings_store.problem is not None:  # it is not for this command to write it anew
+        raise StoreError(settings_store.problem.message, "Mend the file or move it away first.")
     chosen = None
     if options.id != USUAL:
         chosen = _known(options.id, settings.engine.llama_server).path

@@ -174,6 +174,8 @@ class Cards(QObject):
             return
         if found.device_map is not None:
             self._show_matches(found.device_map)
+        else:  # what another engine could not use says nothing of this one
+            pages.launch.show_device_notes({})
         # there it stands beside the engine's name, and here beside the build's
         with_it = {"launch", "settings"} if found.kind is EngineKind.LLAMA_CPP else {"launch"}
         if found.error is not None and pages.window.current_page not in with_it:

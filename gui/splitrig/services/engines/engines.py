@@ -33,7 +33,7 @@ class DevicesFound:
     Attributes:
         kind: Which engine.
         build: The engine's build; `None` when it could not be run.
-        device_map: Which device is which card; `None` while that cannot be asked.
+        device_map: Which device is which card; `None` where that cannot be asked.
         error: Why the engine could not be asked.
         options: What its command line takes; `None` where that cannot be read.
     """
@@ -302,8 +302,7 @@ class Engines:
             self._put_off(number, kind, rig, model)
             return
         except SplitRigError as error:
-            nothing = match_devices(rig.gpus, ())
-            found = DevicesFound(kind=kind, build=None, device_map=nothing, error=error)
+            found = DevicesFound(kind=kind, build=None, device_map=None, error=error)
         self._post(found, number)
 
     def _post(self, found: DevicesFound, number: int) -> None:
