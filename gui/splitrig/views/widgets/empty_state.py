@@ -3,7 +3,7 @@
 from typing import Literal
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from splitrig.views.theme import Theme
@@ -11,6 +11,7 @@ from splitrig.views.widgets.texts import IconButton, text_label
 
 Drawing = Literal["cards", "model", "chat", "log"]
 TEXT_PX = 520
+SIDE_PX = 20
 
 
 class LineDrawing(QWidget):
@@ -136,17 +137,20 @@ class EmptyState(QWidget):
         self._sentence = text_label(theme, sentence, "answer", role="muted")
         self._sentence.setWordWrap(True)
         self._sentence.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        self._sentence.setFixedWidth(TEXT_PX)
-        self._keep_height()
+        self._sentence.setMaximumWidth(TEXT_PX)
         middle = Qt.AlignmentFlag.AlignHCenter
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(20, 32, 20, 20)
+        layout.setContentsMargins(SIDE_PX, 32, SIDE_PX, 20)
         layout.setSpacing(8)
         layout.addStretch(1)
         layout.addWidget(LineDrawing(theme, drawing), 0, middle)
         layout.addSpacing(16)
         layout.addWidget(self._title, 0, middle)
-        layout.addWidget(self._sentence, 0, middle)
+        text = QHBoxLayout()
+        text.addStretch(1)
+        text.addWidget(self._sentence, TEXT_PX)  # all the width there is, up to its own
+        text.addStretch(1)
+        layout.addLayout(text)
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addStretch(1)
@@ -182,6 +186,12 @@ class EmptyState(QWidget):
         self._sentence.setText(sentence)
         self._keep_height()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The text has another width, and so another height."""
+        super().resizeEvent(event)
+        self._keep_height()
+
     def _keep_height(self) -> None:
         """The layout asks for the height at its own width, not at the narrower one of the text."""
-        self._sentence.setMinimumHeight(self._sentence.heightForWidth(TEXT_PX))
+        width = min(self.width() - 2 * SIDE_PX, TEXT_PX)
+        self._sentence.setMinimumHeight(self._sentence.heightForWidth(width))
