@@ -20,8 +20,8 @@ from splitrig.core.engine_rules import RULES, EngineRules, Knob
 from splitrig.core.ggml_types import BY_NAME
 from splitrig.core.hf_model import HfModel
 from splitrig.core.model import Model
+from splitrig.views.launch.knobs import DEFAULT_CTX, Knobs
 from splitrig.views.launch.more_knobs import MoreKnobs
-from splitrig.views.launch.planner import DEFAULT_CTX, Knobs
 from splitrig.views.launch.wording import on_cards_text
 from splitrig.views.theme import Theme
 from splitrig.views.widgets.switch import Switch

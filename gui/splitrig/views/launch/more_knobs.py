@@ -15,7 +15,7 @@ from splitrig.core.experts import ALL, expert_bytes, expert_layers
 from splitrig.core.extra_arguments import CheckedArguments
 from splitrig.core.model import Model
 from splitrig.core.split_mode import LABELS, LAYER, MODES, SAYS, SplitChoice
-from splitrig.views.launch.planner import Knobs
+from splitrig.views.launch.knobs import Knobs
 from splitrig.views.launch.vllm_part import VllmPart
 from splitrig.views.launch.wording import experts_text, folded_text
 from splitrig.views.theme import Theme

@@ -17,7 +17,8 @@ from splitrig.core.units import MIB
 from splitrig.core.vllm_layout import Layout
 from splitrig.views.launch.editor import Editor
 from splitrig.views.launch.fixes import Fix, ways_to_fit
-from splitrig.views.launch.planner import Knobs, Planner
+from splitrig.views.launch.knobs import Knobs
+from splitrig.views.launch.planner import Planner
 from splitrig.views.launch.ray_control import RayControl
 from splitrig.views.launch.remote_control import RemoteControl
 from splitrig.views.launch.wording import (

@@ -2,10 +2,9 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from splitrig.core.companion import Projector
 from splitrig.core.engine import EngineKind, LaunchRequest
 from splitrig.core.engine_rules import (
     FOLDED,
@@ -20,9 +19,8 @@ from splitrig.core.engine_rules import (
 from splitrig.core.errors import EngineError, SplitRigError
 from splitrig.core.extra_arguments import CheckedArguments, check_line
 from splitrig.core.footprint import Backend
-from splitrig.core.gpu import GpuInfo, GpuSample, Rig
+from splitrig.core.gpu import Rig
 from splitrig.core.hf_model import HfModel
-from splitrig.core.link import Link, missing_lanes, telling_link
 from splitrig.core.llama_arguments import rules_with, unsupported
 from splitrig.core.model import Model
 from splitrig.core.ollama import unplanned
@@ -33,50 +31,17 @@ from splitrig.core.server_options import Options
 from splitrig.core.share import LOOPBACK
 from splitrig.core.speed import Speed, estimate_speed
 from splitrig.core.split import counts_for_split
-from splitrig.core.split_mode import LAYER, SplitChoice, SplitNeeds, split_choices
+from splitrig.core.split_mode import SplitChoice, SplitNeeds, split_choices
 from splitrig.core.vllm import VllmOptions, VllmPlan
 from splitrig.core.vllm_command import check_vllm_line
 from splitrig.views.launch.card_choice import CardChoice
 from splitrig.views.launch.fit_range import find_fit_range
+from splitrig.views.launch.knobs import Knobs
+from splitrig.views.launch.own_cards import OwnCards
 from splitrig.views.launch.ray_choice import RayChoice
 from splitrig.views.launch.remote_choice import RemoteChoice, RemoteEntry
 from splitrig.views.launch.shares import Shares, by_free_memory
-from splitrig.views.launch.vllm_choice import VllmChoice, VllmKnobs
-
-DEFAULT_CTX = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knobs:
-    """The settings below the split.
-
-    Attributes:
-        n_ctx: Context, tokens.
-        cache_type_k: ggml type of the keys.
-        cache_type_v: ggml type of the values.
-        n_parallel: Requests at the same time.
-        n_gpu_layers: Layers on the cards, the output counted; negative means all.
-        flash_attention: Flash attention is on.
-        split_mode: How the model is divided, by the names of llama.cpp.
-        n_cpu_moe: Layers whose experts stay with the processor; negative means all.
-        draft: A small model that guesses ahead.
-        projector: What lets the model see.
-        extra_line: Arguments for the engine, as they were typed.
-        vllm: What only vLLM takes; other engines leave it as it is.
-    """
-
-    n_ctx: int = DEFAULT_CTX
-    cache_type_k: str = "f16"
-    cache_type_v: str = "f16"
-    n_parallel: int = 1
-    n_gpu_layers: int = -1
-    flash_attention: bool = True
-    split_mode: str = LAYER
-    n_cpu_moe: int = 0
-    draft: Model | None = None
-    projector: Projector | None = None
-    extra_line: str = ""
-    vllm: VllmKnobs = field(default_factory=VllmKnobs)
+from splitrig.views.launch.vllm_choice import VllmChoice
 
 
 class Planner:
@@ -115,12 +80,7 @@ class Planner:
         self.options = Options()
         self.remote = RemoteChoice()
         self.ray = RayChoice()
-        self._off: set[str] = set()
-        self._in_use: Mapping[str, str] = {}
-        self._shared: set[str] = set()
-        self._blocked: Mapping[str, str] = {}
-        self._backends: Mapping[str, Backend] = {}
-        self._device_names: Mapping[str, str] = {}
+        self._own = OwnCards()
         self._shares = Shares()
         self._fit_key: object = None
         self._fit: tuple[int, int] | None = None
@@ -130,10 +90,7 @@ class Planner:
     @property
     def cards(self) -> tuple[CardChoice, ...]:
         """All cards of this machine, in the rig's order."""
-        return tuple(
-            self._card(number, gpu, self.rig.samples.get(gpu.id))
-            for number, gpu in enumerate(self.rig.gpus)
-        )
+        return self._own.choices(self.rig)
 
     @property
     def all_cards(self) -> tuple[CardChoice, ...]:
@@ -159,7 +116,7 @@ class Planner:
     def devices(self) -> tuple[PlanDevice, ...]:
         """The used cards as the plan takes them."""
         ids = [card.id for card in self.used_cards]
-        own = card_devices(self.rig, ids, self._backends)
+        own = card_devices(self.rig, ids, self._own.backends)
         far = [card for card in map(self.remote.card, ids) if card is not None]
         joined = [
             PlanDevice(
@@ -177,7 +134,7 @@ class Planner:
     def own_device_names(self) -> tuple[str, ...]:
         """What the engine calls the cards of this machine that take part, where it said so."""
         ids = [card.id for card in self.used_cards]
-        return tuple(self._device_names[i] for i in ids if i in self._device_names)
+        return tuple(self._own.names[i] for i in ids if i in self._own.names)
 
     def set_rig(self, rig: Rig) -> None:
         """Take a new reading over."""
@@ -186,17 +143,17 @@ class Planner:
 
     def set_blocked(self, reasons: Mapping[str, str]) -> None:
         """Cards the engine cannot use, with the reason."""
-        self._blocked = dict(reasons)
+        self._own.blocked = dict(reasons)
         self.settle()
 
     def set_backends(self, backends: Mapping[str, Backend]) -> None:
         """Which part of the engine drives a card; it decides how rows are padded."""
-        self._backends = dict(backends)
+        self._own.backends = dict(backends)
         self.settle()
 
     def set_device_names(self, names: Mapping[str, str]) -> None:
         """What the engine calls this machine's cards, by card id."""
-        self._device_names = dict(names)
+        self._own.names = dict(names)
 
     def settle(self) -> None:
         """Follow a change of the cards."""
@@ -204,23 +161,15 @@ class Planner:
 
     def switch(self, gpu_id: str, *, on: bool) -> None:
         """Use a card or leave it out; one that another engine uses only if the user says so."""
-        if self.remote.card(gpu_id) is not None:
-            self.remote.switch(gpu_id, on=on)
-            self.settle()
-            return
-        (self._off.discard if on else self._off.add)(gpu_id)
-        (self._shared.add if on and gpu_id in self._in_use else self._shared.discard)(gpu_id)
+        far = self.remote.card(gpu_id) is not None
+        (self.remote if far else self._own).switch(gpu_id, on=on)
         self.settle()
 
     def set_in_use(self, users: Mapping[str, str]) -> None:
         """Cards that other engines use, by id, with who does."""
-        self._in_use = dict(users)
-        self._shared.intersection_update(users)
+        self._own.set_in_use(users)
         self.remote.set_in_use(users)
         self.settle()
-
-    def _is_on(self, gpu_id: str) -> bool:
-        return gpu_id not in self._off and (gpu_id not in self._in_use or gpu_id in self._shared)
 
     # The split
 
@@ -350,7 +299,7 @@ class Planner:
         if not any(self.remote.card(card_id) for card_id in ids):
             return (), ()
         own = [card_id for card_id in ids if self.remote.card(card_id) is None]
-        names = dict(self._device_names)
+        names = dict(self._own.names)
         if self.rig.demo:  # the processor lends these, through a server that is named first
             names = {card_id: f"RPC{n}" for n, card_id in enumerate(own)}
         for card_id in own:
@@ -546,31 +495,3 @@ class Planner:
             self._fit_key = key
             self._fit = find_fit_range(model, devices, request, counts, handle)
         return self._fit
-
-    def _card(self, number: int, gpu: GpuInfo, sample: GpuSample | None) -> CardChoice:
-        total = gpu.vram_total_bytes
-        free = None
-        if sample is not None:
-            total = sample.vram_total_bytes if sample.vram_total_bytes is not None else total
-            free = sample.vram_free_bytes
-        reason = self._blocked.get(gpu.id, "")
-        if sample is not None and sample.lost:
-            reason = "it stopped answering"
-        elif not reason and (free is None or not total):
-            reason = "its free memory is not reported"
-        link = Link() if sample is None else telling_link(gpu, sample)
-        note = self._in_use.get(gpu.id, "")
-        if not note and missing_lanes(gpu, link):
-            note = f"PCIe ×{link.lanes}"
-        elif not note and gpu.integrated:
-            note = "integrated"
-        return CardChoice(
-            id=gpu.id,
-            number=number,
-            name=gpu.short_name,
-            free_bytes=free,
-            total_bytes=total,
-            on=self._is_on(gpu.id),
-            reason=reason,
-            note=note,
-        )

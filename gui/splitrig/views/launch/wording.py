@@ -19,7 +19,7 @@ from splitrig.core.split_mode import LABELS, LAYER, NONE, doubt
 from splitrig.core.units import GIB, MIB, number_text, size_text
 from splitrig.core.vllm import VllmOptions, VllmPlan
 from splitrig.core.vllm_layout import Layout
-from splitrig.views.launch.planner import Knobs
+from splitrig.views.launch.knobs import Knobs
 from splitrig.views.launch.vllm_choice import VllmKnobs
 
 
