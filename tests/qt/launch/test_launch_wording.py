@@ -59,6 +59,10 @@ def test_rounded_numbers_add_up() -> None:
     texts = row_texts(values, GIB, 1)
     assert sum(float(t) for t in texts) == pytest.approx(24.0)
     assert row_texts([-GIB, 2 * GIB], GIB, 1) == ["−1.0", "2.0"]
+    # what is free stands beside the bar, too
+    values = [round(x * GIB) for x in (10.66, 9.98, 1.04, 0.48, 0.79, 0.94)]
+    assert row_texts(values, GIB, 1)[-1] == "0.9"
+    assert sum(float(t) for t in row_texts(values, GIB, 1)) == pytest.approx(23.9)
 
 
 @pytest.mark.parametrize(

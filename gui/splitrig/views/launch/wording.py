@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 from splitrig.core.attached import is_attached
@@ -164,13 +165,16 @@ def table_unit(plan: Plan) -> tuple[str, int, int]:
 
 
 def row_texts(values: Sequence[int], unit_bytes: int, decimals: int) -> list[str]:
-    """Numbers rounded so that the row adds up to its rounded sum (largest remainders)."""
+    """Numbers rounded so that the row adds up to its rounded sum (largest remainders).
+
+    The last one, what is free, is rounded by itself: it also stands elsewhere.
+    """
     step = unit_bytes / 10**decimals
     exact = [value / step for value in values]
-    whole = [int(e // 1) for e in exact]
-    missing = round(sum(values) / step) - sum(whole)
-    order = sorted(range(len(values)), key=lambda i: whole[i] - exact[i])
-    for index in order[: max(missing, 0)]:
+    whole = [floor(e) for e in exact[:-1]] + [floor(exact[-1] + 0.5)]
+    missing = floor(sum(values) / step + 0.5) - sum(whole)
+    order = sorted(range(len(values) - 1), key=lambda i: whole[i] - exact[i])
+    for index in order[:missing]:
         whole[index] += 1
     return [number_text(n / 10**decimals, decimals) for n in whole]
 
